@@ -1,0 +1,15 @@
+"""Probabilistic world models for stochastic and multimodal futures."""
+
+from ._learn import LearnConfig as LearnConfig
+from ._learn import Run as Run
+from ._learn import learn as learn
+from ._propagation import imagine_moment_matched as imagine_moment_matched
+from ._propagation import imagine_ts1 as imagine_ts1
+from ._propagation import imagine_tsinf as imagine_tsinf
+from ._rollout import Filtered as Filtered
+from ._rollout import Trajectory as Trajectory
+from ._rollout import imagine as imagine
+from ._rollout import observe as observe
+from ._rollout import replay as replay
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""`python -m stochwm`."""
+
+from .cli import main
+
+main()

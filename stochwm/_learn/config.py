@@ -1,0 +1,83 @@
+"""What the main job is told: one flat table of choices, written into the run folder."""
+
+import dataclasses
+import json
+from typing import Any, Literal
+
+Family = Literal["auto", "mixture", "full-mixture", "categorical", "autoregressive"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnConfig:
+    """Choices of `learn`.
+
+    Attributes:
+        env_id: a registered Gymnasium id, such as `Pendulum-v1` or `stochwm/Fork-v0`.
+        seed: of everything random, in [0, 2**32).
+        steps: transitions to collect.
+        policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
+        family: what the ensemble predicts; `auto` is `categorical` where every observation is
+            discrete, `mixture` elsewhere.
+        members: kernels in each ensemble.
+        components: components of each mixture.
+        width: hidden units a layer.
+        depth: hidden layers.
+        updates: optimiser steps at most; validation may stop earlier.
+        batch_size: examples a step and member.
+        learning_rate: at the start of its cosine schedule.
+        noise: standard deviation of target noise, in units of the state; by default the convention
+            of the world, and 0.1 on one-hot dimensions, where a density needs it.
+        horizons: steps ahead at which futures are scored and drawn.
+        futures: imagined futures a start in the charts.
+    """
+
+    env_id: str
+    seed: int = 0
+    steps: int = 20_000
+    policy: str = "random"
+    family: Family = "auto"
+    members: int = 5
+    components: int = 8
+    width: int = 128
+    depth: int = 2
+    updates: int = 4_000
+    batch_size: int = 256
+    learning_rate: float = 1e-2
+    noise: float | None = None
+    horizons: tuple[int, ...] = (1, 2, 5, 10, 20)
+    futures: int = 1_000
+
+    def __post_init__(self):
+        """Refuse impossible numbers before anything is collected."""
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be in [0, 2**32), but is {self.seed}.")
+        least = {"steps": 3, "members": 1, "components": 1, "width": 1, "depth": 0, "updates": 1}
+        for name, number in (least | {"batch_size": 1, "futures": 2}).items():
+            if getattr(self, name) < number:
+                raise ValueError(f"{name} must be at least {number}, but is {getattr(self, name)}.")
+        if not self.horizons or min(self.horizons) < 1:
+            raise ValueError(f"horizons must be positive integers, but are {self.horizons}.")
+        if self.noise is not None and self.noise < 0:
+            raise ValueError(f"noise must not be negative, but is {self.noise}.")
+        object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
+
+    def to_json(self) -> str:
+        """JSON text that `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "LearnConfig":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: the text is not of this version of the library.
+        """
+        data: dict[str, Any] = json.loads(text)
+        known = {field.name for field in dataclasses.fields(LearnConfig)}
+        if not isinstance(data, dict) or set(data) != known:
+            raise ValueError(
+                f"the configuration of a run must have the entries {sorted(known)}, but has "
+                f"{sorted(data)}: it comes from another version."
+            )
+        data["horizons"] = tuple(data["horizons"])
+        return LearnConfig(**data)

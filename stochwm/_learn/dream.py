@@ -1,0 +1,106 @@
+"""Imagine with the model of a run: many futures under a policy, summarised."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import envs as envs  # registers the bundled worlds
+from .._rollout import imagine
+from .._storage import save_tree
+from ..data import RandomPolicy, flat_space, load_policy
+from .run import Run
+
+LEVELS = (0.05, 0.5, 0.95)
+
+
+class Dream(NamedTuple):
+    """Imagined futures from one start."""
+
+    start: np.ndarray
+    """`[state]`"""
+    futures: np.ndarray
+    """`[futures, length, state]`"""
+    names: tuple[str, ...]
+    """Of the state's dimensions."""
+
+    def quantiles(self, step: int) -> np.ndarray:
+        """5 %, 50 % and 95 % quantiles of each dimension after `step` steps, `[3, state]`."""
+        return np.quantile(self.futures[:, step - 1], LEVELS, axis=0)
+
+    def __str__(self) -> str:
+        """A table for people."""
+        number, length, _ = self.futures.shape
+        lines = [f"{number} imagined futures of {length} steps", ""]
+        lines.append(f"{'dimension':<24}{'step':>6}{'5 %':>12}{'median':>12}{'95 %':>12}")
+        for step in sorted({1, max(1, length // 2), length}):
+            for name, (low, middle, high) in zip(self.names, self.quantiles(step).T, strict=True):
+                lines.append(f"{name:<24}{step:>6}{low:>12.3f}{middle:>12.3f}{high:>12.3f}")
+        return "\n".join(lines)
+
+
+def dream(
+    run: Run,
+    *,
+    futures: int = 1000,
+    length: int = 20,
+    policy: str = "random",
+    start: int = 0,
+    seed: int = 0,
+) -> Dream:
+    """Imagine futures from a held-out start of a run, under a policy.
+
+    Args:
+        run: a finished run.
+        futures: how many.
+        length: steps in each.
+        policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
+        start: which test episode begins it.
+        seed: of the futures.
+
+    Raises:
+        ValueError: a number below 1, or no such episode.
+    """
+    for name, number in (("futures", futures), ("length", length)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, but is {number}.")
+    test = run.split(run.episodes)["test"]
+    if not 0 <= start < test.num_episodes:
+        raise ValueError(
+            f"start must be in [0, {test.num_episodes}), the test episodes, but is {start}."
+        )
+    env = gymnasium.make(run.config.env_id)
+    act: Any = RandomPolicy(flat_space(env.action_space, "action"))
+    env.close()
+    if policy != "random":
+        act = load_policy(policy)
+    state = jnp.asarray(test.episode(start).observation[0])
+
+    @eqx.filter_jit
+    def run_all(model, state, keys):
+        one = lambda key: imagine(model, act, state, key=key, length=length)[1].state  # noqa: E731
+        return jax.vmap(one)(keys)
+
+    clouds = run_all(run.model(), state, jax.random.split(jax.random.key(seed), futures))
+    return Dream(np.asarray(state), np.asarray(clouds), test.observation_space.names)
+
+
+def save_dream(dream: Dream, folder: str | os.PathLike) -> Path:
+    """Write the futures (`arrays.safetensors`, entries `start` and `futures`) and a chart."""
+    from ..report import fan_chart
+
+    arrays = {"start": dream.start, "futures": dream.futures}
+    save_tree(folder, arrays, {"names": json.dumps(dream.names)})
+    start = np.broadcast_to(dream.start, (len(dream.futures), 1, len(dream.start)))
+    cloud = np.concatenate([start, dream.futures], axis=1)
+    nothing_real = np.full((1, *cloud.shape[1:]), np.nan)
+    figure = fan_chart({"imagined": cloud}, nothing_real, names=list(dream.names))
+    path = Path(folder) / "futures.png"
+    figure.savefig(path, dpi=120)
+    return path

@@ -1,0 +1,143 @@
+"""The main job: collect, train, score, imagine, report. Each stage can be resumed."""
+
+import csv
+import io
+import json
+import os
+import sys
+from typing import Any
+
+import gymnasium
+import jax
+
+from .. import envs as envs  # registers the bundled worlds
+from ..data import CollectionError, Episodes, collect, load_policy
+from ..training import Fitted, JsonlLogger, Logger, default_optimizer, fit, negative_log_likelihood
+from ..transitions import Ensemble
+from .config import LearnConfig
+from .futures import imagine_futures
+from .page import write_report
+from .run import Run, create_run
+from .score import score
+
+EVALUATIONS = 20
+
+
+def learn(
+    config: LearnConfig,
+    out: str | os.PathLike,
+    *,
+    resume: bool = False,
+    log: Logger | None = None,
+    progress: bool = True,
+) -> Run:
+    """Learn a world model of an environment and report how good its futures are.
+
+    Collects transitions, splits them by episode, standardises on the training part, trains an
+    ensemble and a Gaussian ensemble of the same size as the baseline, scores both on held-out
+    episodes, imagines futures from held-out starts, and writes a run folder (see `Run`).
+
+    Args:
+        config: the choices.
+        out: the run folder.
+        resume: go on with a run that was interrupted; finished stages are not done again.
+        log: called with every row of training metrics, besides `training.jsonl`.
+        progress: whether to show progress bars and what is being done.
+
+    Returns:
+        The run, from which models, scores and data can be loaded.
+
+    Raises:
+        FileExistsError: `out` is not empty and `resume` is off.
+        CollectionError: the environment failed; what was collected is kept in `data/`.
+        TrainingDiverged: a loss became NaN or infinite.
+        ImportError: matplotlib is missing (extra `plots`).
+    """
+    from ..report.style import require_matplotlib
+
+    require_matplotlib()  # before the work, not after it
+    run = create_run(out, config, resume=resume)
+    say = _say if progress else _silent
+    episodes = _collected(run, say, progress)
+    parts = run.split(episodes)
+    counts = ", ".join(f"{p.num_episodes} {name}" for name, p in parts.items())
+    say(f"{episodes.num_transitions} transitions in {episodes.num_episodes} episodes ({counts})")
+    histories = {}
+    for name, recipe in run.recipes(parts["train"]).items():
+        say(f"training {config.members} x {recipe.label} ({name})")
+        histories[recipe.label] = _trained(run, name, recipe, parts, log, progress).history
+    run.write_text("metrics.csv", _to_csv(histories))
+    say("scoring on held-out episodes")
+    metrics = score(run, parts)
+    run.write_text("metrics.json", json.dumps(metrics | {"histories": histories}, indent=1))
+    say(f"imagining {config.futures} futures from held-out starts")
+    imagine_futures(run, parts["test"])
+    page = write_report(run)
+    say("\n".join(metrics["sentences"]))
+    say(f"report: {page}")
+    return run
+
+
+def _collected(run: Run, say, progress: bool) -> Episodes:
+    if (run.path / "data").exists():
+        return run.episodes
+    config = run.config
+    say(f"collecting {config.steps} transitions of {config.env_id}")
+    policy = None if config.policy == "random" else load_policy(config.policy)
+    env = gymnasium.make(config.env_id)
+    try:
+        episodes = collect(env, policy, steps=config.steps, seed=config.seed, progress=progress)
+    except CollectionError as error:
+        if error.episodes is not None:
+            error.episodes.save(run.path / "data")
+        raise
+    finally:
+        env.close()
+    episodes.save(run.path / "data")
+    return episodes
+
+
+def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: bool) -> Fitted:
+    config = run.config
+    rows = JsonlLogger(run.path / "training.jsonl")
+
+    def log_all(row: dict[str, Any]) -> None:
+        for logger in (rows, log):
+            if logger is not None:
+                logger({"model": recipe.label, **row} if logger is rows else row)
+
+    fitted = fit(
+        run.ensemble(recipe, name),
+        parts["train"].transitions(),
+        negative_log_likelihood(recipe.noise),
+        default_optimizer(config.updates, config.learning_rate),
+        key=jax.random.fold_in(jax.random.key(config.seed), 1 + sum(name.encode())),
+        validation=parts["validation"].transitions(),
+        steps=config.updates,
+        batch_size=config.batch_size,
+        evaluate_every=max(1, config.updates // EVALUATIONS),
+        checkpoint=run.path / "checkpoints" / name,
+        log=log_all,
+        progress=progress,
+    )
+    assert isinstance(fitted.model, Ensemble)
+    run.save_model(name, fitted.model)
+    return fitted
+
+
+def _to_csv(histories: dict[str, list[dict[str, float]]]) -> str:
+    columns = ["model", *dict.fromkeys(k for rows in histories.values() for r in rows for k in r)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for label, rows in histories.items():
+        writer.writerows({"model": label, **row} for row in rows)
+    return text.getvalue()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _silent(text: str) -> None:
+    del text

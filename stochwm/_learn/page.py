@@ -1,0 +1,192 @@
+"""The report of a run: one self-contained page."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..calibration import Scorecard
+from ..data import FlatSpace
+from .futures import load_futures
+from .run import Run
+
+SHOWN = ("nll", "energy", "crps", "coverage90")
+NEEDS = {
+    "nll": "one-step negative log-likelihood, nats; lower is better",
+    "energy": "energy score of the joint state, in training standard deviations; lower is better",
+    "crps": "mean CRPS of the dimensions, in training standard deviations; lower is better",
+    "coverage90": "share of dimensions inside their central 90 % interval; 0.9 is right",
+}
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` from what the run folder holds, and return its path.
+
+    Raises:
+        StorageError: the run did not get as far as its futures.
+        ImportError: matplotlib is missing (extra `plots`).
+    """
+    from ..report import write_html
+
+    metrics, cards, futures = run.metrics, run.cards, load_futures(run)
+    episodes = run.episodes
+    names = episodes.observation_space.names if run.world is None else run.world.state_names
+    names, labels = list(names), metrics["labels"]
+    discrete = episodes.observation_space.discrete
+    if discrete:
+        futures = {name: snap(x, episodes.observation_space) for name, x in futures.items()}
+    path = run.path / "report.html"
+    write_html(
+        path,
+        title=f"A world model of {run.config.env_id}",
+        subtitle=_subtitle(run, episodes, labels),
+        sections=[
+            _summary(metrics, cards, labels),
+            _one_step(futures, labels, names, discrete),
+            _fans(futures, labels, names, discrete),
+            _by_horizon(cards, labels),
+            _training(metrics["histories"]),
+            _setup(run),
+        ],
+    )
+    return path
+
+
+def snap(values: np.ndarray, space: FlatSpace) -> np.ndarray:
+    """Discrete states drawn from a density become the nearest one-hot state; NaN stays NaN."""
+    snapped = np.array(values)
+    for start, size in space.groups:
+        block = values[..., start : start + size]
+        nearest = np.eye(size, dtype=values.dtype)[np.argmax(block, axis=-1)]
+        snapped[..., start : start + size] = np.where(np.isnan(block), np.nan, nearest)
+    return snapped
+
+
+def _subtitle(run: Run, episodes: Any, labels: dict[str, str]) -> str:
+    return (
+        f"{run.config.members} x {labels['model']} against {run.config.members} x Gaussian, "
+        f"{episodes.num_transitions:,} transitions in {episodes.num_episodes:,} episodes, "
+        f"seed {run.config.seed}"
+    )
+
+
+def _summary(metrics: dict, cards: dict[str, Scorecard], labels: dict[str, str]) -> Any:
+    from ..report import Section, Table
+
+    keys = [(s.metric, s.horizon) for m in SHOWN for s in cards["model"].scores if s.metric == m]
+    rows = [
+        [metric, horizon, *(_cell(card, metric, horizon) for card in cards.values())]
+        for metric, horizon in keys
+    ]
+    table = Table(
+        columns=("metric", "steps ahead", *(labels[name] for name in cards)),
+        rows=tuple(map(tuple, rows)),
+        caption="Means over held-out test episodes, with 95 % intervals by episode bootstrap. "
+        + "; ".join(f"{name}: {text}" for name, text in NEEDS.items())
+        + ".",
+    )
+    text = list(metrics["sentences"])
+    text += [
+        f"Not scored for {labels[name]}: {reason}."
+        for name, card in cards.items()
+        for reason in card.skipped
+    ]
+    return Section("What the numbers say", tuple(text), (), table)
+
+
+def _cell(card: Scorecard, metric: str, horizon: int) -> str:
+    try:
+        score = card.get(metric, horizon)
+    except KeyError:
+        return "–"
+    interval = "" if math.isnan(score.low) else f" [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score.value:.3f}{interval}"
+
+
+def _one_step(futures: dict, labels: dict[str, str], names: list[str], discrete: bool) -> Any:
+    from ..report import Section, one_step_scatter, outcome_bars
+
+    def sources(prefix: str, order: tuple[str, ...]) -> dict[str, np.ndarray]:
+        shown = labels | {"real": "real", "law": "true law"}
+        return {shown[k]: futures[f"{prefix}_{k}"] for k in order if f"{prefix}_{k}" in futures}
+
+    draw = outcome_bars if discrete else one_step_scatter
+    figures = []
+    if "at_law" in futures or discrete:
+        drawn = sources("at", ("law", "model", "baseline"))
+        figures.append(
+            (draw(drawn, names=names), "1,000 draws of the next state from one held-out state.")
+        )
+    changes = [f"change of {name}" for name in names]
+    if not discrete:
+        drawn = sources("step", ("real", "model", "baseline"))
+        figures.append(
+            (
+                one_step_scatter(drawn, names=changes),
+                "One-step changes on held-out steps: what happened, and one draw for each step.",
+            )
+        )
+    text = (
+        "Where the future is multimodal, the real next states fall into clumps. A model that knows "
+        "them draws from each clump; a Gaussian must also fill the space between them.",
+    )
+    return Section("One step ahead: the modes", text, tuple(figures), None)
+
+
+def _fans(futures: dict, labels: dict[str, str], names: list[str], discrete: bool) -> Any:
+    from ..report import Section, fan_chart, outcome_fan
+
+    draw = outcome_fan if discrete else fan_chart
+    figures = []
+    for i in range(len(futures["start"])):
+        imagined = {labels[k]: futures[k][i] for k in ("model", "baseline")}
+        caption = (
+            f"Held-out start {i + 1}: {futures['model'].shape[1]:,} imagined futures under the "
+            "recorded actions (shading: their density) and what really followed (lines)."
+        )
+        figures.append((draw(imagined, futures["real"][i], names=names), caption))
+    text = ("Both models imagine open loop: they see the first state and the actions, no more.",)
+    return Section("Many steps ahead: imagined against real", text, tuple(figures), None)
+
+
+def _by_horizon(cards: dict[str, Scorecard], labels: dict[str, str]) -> Any:
+    from ..report import Section, score_by_horizon
+
+    figures = []
+    for metric in ("energy", "coverage90"):
+        series = {labels[k]: _known(card.series(metric)) for k, card in cards.items()}
+        series = {label: values for label, values in series.items() if values["horizon"]}
+        if series:
+            figures.append((score_by_horizon(series, ylabel=metric), NEEDS[metric]))
+    return Section("Scores by horizon", (), tuple(figures), None)
+
+
+def _known(series: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Without the interval where a single episode leaves none."""
+    if all(math.isnan(low) for low in series["low"]):
+        return {name: series[name] for name in ("horizon", "value")}
+    return series
+
+
+def _training(histories: dict[str, list[dict]]) -> Any:
+    from ..report import Section, learning_curves
+
+    figure = learning_curves(histories)
+    caption = "Means over members; validation episodes choose the parameters that are kept."
+    return Section("Training", (), ((figure, caption),), None)
+
+
+def _setup(run: Run) -> Any:
+    import dataclasses
+
+    from ..report import Section, Table
+
+    choices = dataclasses.asdict(run.config)
+    rows = tuple((name, str(value)) for name, value in choices.items())
+    table = Table(
+        columns=("choice", "value"),
+        rows=rows,
+        caption="The same choices and seed give the same run on the same machine.",
+    )
+    return Section("How it was made", (), (), table)

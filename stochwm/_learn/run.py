@@ -1,0 +1,149 @@
+"""A run folder: what the main job writes, and how it is read again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._storage import StorageError, load_tree, save_tree
+from ..calibration import Scorecard
+from ..data import Episodes
+from ..models import Markov
+from ..transitions import Ensemble
+from .config import LearnConfig
+from .kernels import Recipe, recipes
+
+FRACTIONS = (0.8, 0.1, 0.1)
+PARTS = ("train", "validation", "test")
+
+
+class Run:
+    """A run folder and lazy access to what it holds.
+
+    Layout: `config.json`, `data/` (episodes), `checkpoints/` (of training), `model/` and
+    `baseline/` (learned ensembles), `metrics.json` (scores), `metrics.csv` (training), `futures/`
+    (what the charts show), `report.html`.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        """Open a run folder.
+
+        Raises:
+            StorageError: there is no run in that folder, or it comes from another version.
+        """
+        self.path = Path(path)
+        config = self.path / "config.json"
+        if not config.is_file():
+            raise StorageError(
+                f"{os.fspath(path)!r} is not a run folder: it holds no config.json. `stochwm learn "
+                "ENV_ID --out FOLDER` makes one."
+            )
+        try:
+            self.config = LearnConfig.from_json(config.read_text(encoding="utf-8"))
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{config} is damaged or foreign: {error}") from error
+
+    @property
+    def episodes(self) -> Episodes:
+        """All collected episodes."""
+        return Episodes.load(self.path / "data")
+
+    def split(self, episodes: Episodes) -> dict[str, Episodes]:
+        """Train, validation and test episodes, the same for the same seed."""
+        parts = episodes.split(FRACTIONS, seed=self.config.seed)
+        return dict(zip(PARTS, parts, strict=True))
+
+    def recipes(self, train: Episodes) -> dict[str, Recipe]:
+        """How the two ensembles of this run are made."""
+        return recipes(self.config, train, noise_convention(world_of(self.config.env_id)))
+
+    def ensemble(self, recipe: Recipe, name: str) -> Ensemble:
+        """An untrained ensemble, its initial weights a function of the seed and the name."""
+        key = jax.random.fold_in(jax.random.key(self.config.seed), sum(name.encode()))
+        return Ensemble(recipe.make, self.config.members, key=key)
+
+    def model(self, name: str = "model") -> Markov:
+        """A trained world model of this run, `model` or `baseline`.
+
+        Raises:
+            StorageError: it was not trained yet, or its file is damaged.
+        """
+        train = self.split(self.episodes)["train"]
+        like = self.ensemble(self.recipes(train)[name], name)
+        return Markov(load_tree(self.path / name, like))
+
+    def save_model(self, name: str, model: Ensemble) -> None:
+        """Keep a trained ensemble."""
+        save_tree(self.path / name, model, {"env_id": self.config.env_id})
+
+    @property
+    def world(self) -> Any:
+        """The environment's own law, or None when nobody knows it."""
+        return world_of(self.config.env_id)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+
+    @property
+    def cards(self) -> dict[str, Scorecard]:
+        """The score cards by model: `model`, `baseline`, `persistence`, and `law` where known."""
+        cards = self.metrics["cards"]
+        return {name: Scorecard.from_json(card) for name, card in cards.items()}
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file whole: through a temporary name, then renamed into place."""
+        temporary = self.path / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.path / name)
+
+
+def create_run(path: str | os.PathLike, config: LearnConfig, *, resume: bool) -> Run:
+    """Make a run folder, or open the one to go on with.
+
+    Raises:
+        FileExistsError: the folder is not empty and `resume` is off.
+        ValueError: the run to resume has another configuration.
+    """
+    path = Path(path)
+    if (path / "config.json").exists() and resume:
+        run = Run(path)
+        if run.config != config:
+            raise ValueError(
+                f"the run in {os.fspath(path)!r} was made with {run.config}, not with {config}; "
+                "resume it with its own choices, or use another folder."
+            )
+        return run
+    if path.exists() and any(path.iterdir()) and not resume:
+        raise FileExistsError(
+            f"{os.fspath(path)!r} is not empty. Go on with it by --resume, or choose another --out."
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    temporary = path / ".config.json.tmp"
+    temporary.write_text(config.to_json(), encoding="utf-8")
+    os.replace(temporary, path / "config.json")
+    return Run(path)
+
+
+def world_of(env_id: str) -> Any:
+    """The law of a bundled world, or None."""
+    import gymnasium
+
+    from .. import envs as envs  # registers the bundled worlds
+
+    if not env_id.startswith("stochwm/"):
+        return None
+    env = gymnasium.make(env_id)
+    try:
+        return getattr(env.unwrapped, "world", None)
+    finally:
+        env.close()
+
+
+def noise_convention(world: Any) -> np.ndarray | None:
+    """The target noise that a world declares, `[state]`, or None."""
+    return None if world is None else np.asarray(world.noise_convention, np.float32)

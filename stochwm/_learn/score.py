@@ -1,0 +1,146 @@
+"""Scores of a run: both ensembles, persistence, and the law where it is known."""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..calibration import Persistence, Scorecard, evaluate, evaluate_density, mode_report
+from ..data import Episodes
+from ..models import Markov
+from .run import Run
+
+MODE_POINTS = 200
+MODE_TOLERANCE = 0.25  # in standard deviations of the change of state
+
+
+def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
+    """Score cards by model, modes against the law, and what it all means, JSON-able."""
+    test, world = parts["test"], run.world
+    recipes = run.recipes(parts["train"])
+    spread = _spread(parts["train"])
+    common = {"key": jax.random.key(run.config.seed), "horizons": run.config.horizons}
+    common["scale"] = spread
+    models = {name: run.model(name) for name in recipes}
+    cards = {
+        name: evaluate(model, test, noise=recipes[name].noise, **common).shifted(
+            "nll", recipes[name].nll_shift
+        )
+        for name, model in models.items()
+    }
+    if world is not None:
+        cards["law"] = _score_law(world, test, recipes["model"].noise, common)
+    persistence = evaluate(Markov(Persistence()), test, **common)
+    cards["persistence"] = Scorecard(
+        tuple(s for s in persistence.scores if s.metric in ("energy", "crps"))
+    )
+    labels = {name: recipe.label for name, recipe in recipes.items()}
+    labels |= {"law": "true law", "persistence": "persistence"}
+    modes = {} if world is None else _modes(run, models, world, parts)
+    return {
+        "labels": labels,
+        "cards": {name: card.to_json() for name, card in cards.items()},
+        "modes": modes,
+        "sentences": sentences(cards, labels, modes),
+    }
+
+
+def _score_law(world: Any, test: Episodes, noise: np.ndarray, common: dict) -> Scorecard:
+    """The law's futures are those of the world; its density is compared under the same noise."""
+    futures = evaluate(world, test, **common)
+    if not noise.any():
+        return futures
+    density = evaluate_density(
+        lambda state, action: world.law(state, action).smoothed(noise),
+        test,
+        key=jax.random.split(common["key"])[0],
+        noise=noise,
+    )
+    rest = tuple(score for score in futures.scores if score.metric != "nll")
+    return Scorecard(density.scores + rest, futures.skipped + density.skipped)
+
+
+def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> dict[str, Any]:
+    rows = parts["test"].transitions()
+    picked = np.linspace(0, len(rows) - 1, min(MODE_POINTS, len(rows))).astype(int)
+    train = parts["train"].transitions()
+    change = np.std(train.next_state - train.state, axis=0)
+    tolerance = MODE_TOLERANCE * np.where(change > 0, change, 1.0)
+    reports = {}
+    for name, model in models.items():
+        try:
+            reports[name] = mode_report(
+                model.transition,
+                world.transition,
+                rows.state[picked],
+                rows.action[picked],
+                tolerance=tolerance,
+                key=jax.random.key(run.config.seed),
+            )._asdict()
+        except NotImplementedError as error:
+            reports[name] = {"skipped": str(error)}
+    return reports
+
+
+def _spread(train: Episodes) -> np.ndarray:
+    spread = train.observation.std(axis=0)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) -> list[str]:
+    """What the numbers mean, in plain words."""
+    said = []
+    try:
+        model, baseline = cards["model"].get("nll"), cards["baseline"].get("nll")
+    except KeyError:
+        return ["The one-step densities could not be scored; see what was skipped."]
+    gain = baseline.value - model.value
+    if model.high < baseline.low:
+        said.append(
+            f"The {labels['model']} ensemble predicts held-out next states better than the "
+            f"Gaussian ensemble of the same size by {gain:.2f} nats a step: it finds what really "
+            f"happened {_times(math.exp(gain))} as probable."
+        )
+    elif baseline.high < model.low:
+        said.append(
+            f"The Gaussian ensemble predicts held-out next states better by {-gain:.2f} nats a "
+            "step: here one mode is enough, or the data are too few for more."
+        )
+    else:
+        said.append(
+            f"The {labels['model']} and the Gaussian ensemble predict held-out next states about "
+            f"equally well (difference {gain:.2f} nats a step, within the intervals)."
+        )
+    if "law" in cards:
+        excess = model.value - cards["law"].get("nll").value
+        said.append(
+            f"It is {excess:.3f} nats a step away from the true law, the best that a model can do."
+        )
+    if "recall" in modes.get("model", {}):
+        found = modes["model"]
+        said.append(
+            f"It finds {found['recall']:.0%} of the law's modes, and its weights of them are off "
+            f"by {found['weight_error']:.3f} on average."
+        )
+    return said + _about_futures(cards)
+
+
+def _about_futures(cards: dict[str, Scorecard]) -> list[str]:
+    horizons = cards["model"].series("energy")["horizon"]
+    if not horizons:
+        return []
+    last = int(horizons[-1])
+    ours = cards["model"].get("energy", last).value
+    unchanged = cards["persistence"].get("energy", last).value
+    covers = cards["model"].get("coverage90", last).value
+    worse = "better" if ours < unchanged else "worse"
+    return [
+        f"{last} steps ahead, open loop, its futures score {ours:.3f} (energy score, lower is "
+        f"better), {worse} than assuming that nothing changes ({unchanged:.3f}); its 90 % "
+        f"intervals hold {covers:.0%} of what really happened."
+    ]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio < 100 else f"{ratio:,.0f} times"

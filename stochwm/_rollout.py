@@ -1,0 +1,218 @@
+"""The three loops: imagine under a policy, replay a plan, observe a real sequence.
+
+They know only the abstract world model and never look inside a state.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
+
+from .models import AbstractFilter, AbstractWorldModel
+
+Policy = Callable[..., Array]
+"""`policy(state, *, key) -> action`, for one state without a batch axis."""
+
+
+class Trajectory(eqx.Module):
+    """What a rollout went through; every leaf has a leading time axis.
+
+    Row t is step t: `action[t]` was chosen, `state[t]` is where it led, `reward[t]` was received on
+    arrival there and `discount[t]` is the probability that the episode goes on from there.
+    """
+
+    state: PyTree[Array]
+    action: Array
+    reward: Float[Array, " time"]
+    discount: Float[Array, " time"]
+    aux: PyTree[Array]
+
+
+class Filtered(eqx.Module):
+    """Filtered states along a real sequence; every leaf has a leading time axis."""
+
+    state: PyTree[Array]
+    aux: PyTree[Array]
+
+
+def identity(state: PyTree[Array]) -> PyTree[Array]:
+    """Keep the state as it is."""
+    return state
+
+
+def nothing(*_: Any) -> None:
+    """Record nothing."""
+
+
+def imagine(
+    model: AbstractWorldModel,
+    policy: Policy,
+    state: PyTree[Array],
+    *,
+    key: PRNGKeyArray,
+    length: int,
+    save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
+    record: Callable[..., PyTree[Array]] = nothing,
+    unroll: int = 1,
+) -> tuple[PyTree[Array], Trajectory]:
+    """Imagine one future: at each step the policy acts and the model's prediction is drawn.
+
+    For a thousand futures, `vmap` over keys. A longer `length` extends a shorter one.
+
+    Args:
+        model: any world model.
+        policy: `policy(state, *, key) -> action`.
+        state: where to start; one state, any pytree.
+        key: the only source of randomness.
+        length: number of steps, at least 1.
+        save: what the trajectory keeps of each state; pass a function that drops large parts.
+        record: `record(state, action, prediction, next_state)`, kept as `aux`.
+        unroll: steps per loop iteration of the compiled scan.
+
+    Returns:
+        the last state and the `Trajectory` of `length` steps.
+
+    Raises:
+        ValueError: `length` is below 1
+        FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
+            `jit`, NaN stays NaN to the end.
+    """
+    keys = _step_keys(key, length)
+    act = lambda state, inputs: policy(state, key=inputs[0])  # noqa: E731
+    return _rollout(model, act, state, (keys[:, 0], keys[:, 1]), save, record, unroll)
+
+
+def replay(
+    model: AbstractWorldModel,
+    state: PyTree[Array],
+    actions: Array,
+    *,
+    key: PRNGKeyArray,
+    save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
+    record: Callable[..., PyTree[Array]] = nothing,
+    unroll: int = 1,
+) -> tuple[PyTree[Array], Trajectory]:
+    """Imagine one future under a given plan (open loop).
+
+    Args:
+        actions: one action a step, `[length, action_size]`.
+        The others are those of `imagine`; with its key and its actions, its future comes again.
+
+    Returns:
+        the last state and the `Trajectory`.
+
+    Raises:
+        ValueError: there is no action
+        FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
+            `jit`, NaN stays NaN to the end.
+    """
+    keys = _step_keys(key, jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
+    act = lambda state, inputs: inputs[0]  # noqa: E731
+    return _rollout(model, act, state, (actions, keys[:, 1]), save, record, unroll)
+
+
+def observe(
+    model: AbstractFilter,
+    observations: PyTree[Array],
+    actions: Array,
+    is_first: Bool[Array, " time"],
+    *,
+    key: PRNGKeyArray,
+    carry: tuple[PyTree[Array], Array] | None = None,
+    record: Callable[..., PyTree[Array]] = nothing,
+) -> tuple[tuple[PyTree[Array], Array], Filtered]:
+    """Filter along a real sequence, which may run over several episodes.
+
+    At each step the prior is the transition from the state before under the action before, or from
+    `model.initial()` under zeros where an episode begins; the posterior sees the observation and
+    is drawn.
+
+    Args:
+        observations: what was seen, `[time, ...]`.
+        actions: the action chosen at each observation, `[time, action_size]`.
+        is_first: whether an episode begins there, `[time]`.
+        key: for the draws from the posteriors.
+        carry: what an earlier call returned, to go on from it.
+        record: `record(prior, posterior, state)`, kept as `aux`.
+
+    Returns:
+        the carry (last state and action), and the `Filtered` states.
+
+    Raises:
+        ValueError: the leading axes differ or are empty.
+        FloatingPointError: as `imagine`.
+    """
+    lengths = {jnp.shape(x)[:1] for x in jax.tree.leaves((observations, actions, is_first))}
+    if len(lengths) != 1 or lengths <= {(), (0,)}:
+        raise ValueError(
+            "observations, actions and is_first must share one leading time axis of at least 1, "
+            f"but their leading axes are {sorted(lengths)}."
+        )
+    start = (model.initial(), jnp.zeros_like(actions[0])) if carry is None else carry
+
+    def step(carry, inputs):
+        observation, action, first, key = inputs
+        fresh = (model.initial(), jnp.zeros_like(action))
+        before, action_before = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, carry)
+        prior = model.transition(before, action_before)
+        posterior = model.posterior(prior, observation)
+        state = posterior.sample(seed=key)
+        return (state, action), Filtered(state, record(prior, posterior, state))
+
+    keys = _step_keys(key, actions.shape[0])[:, 1]
+    last, filtered = jax.lax.scan(step, start, (observations, actions, is_first, keys))
+    _check_finite(last, filtered.state)
+    return last, filtered
+
+
+def _rollout(model, act, state, inputs, save, record, unroll):
+    def step(state, inputs):
+        action = act(state, inputs)
+        prediction = model.transition(state, action)
+        next_state = prediction.sample(seed=inputs[1])
+        reward = model.reward(state, action, next_state)
+        discount = model.discount(state, action, next_state)
+        aux = record(state, action, prediction, next_state)
+        return next_state, Trajectory(save(next_state), action, reward, discount, aux)
+
+    state = jax.tree.map(jnp.asarray, state)
+    last, trajectory = jax.lax.scan(step, state, inputs, unroll=unroll)
+    kept = (trajectory.state, trajectory.action, trajectory.reward, trajectory.discount)
+    _check_finite(last, kept)
+    return last, trajectory
+
+
+def _step_keys(key: PRNGKeyArray, length: int) -> Key[Array, "{length} 2"]:
+    """Two keys a step, `[length, 2]`, made outside the scan; a longer length has the same start."""
+    if length < 1:
+        raise ValueError(f"length must be at least 1 step, but is {length}.")
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(length))
+    return jax.vmap(jax.random.split)(keys)
+
+
+def _check_finite(last: PyTree[Array], kept: PyTree[Array]) -> None:
+    """Raise where values are known, and leave NaN to spread where they are traced.
+
+    Not `eqx.error_if`: its host callback keeps XLA's persistent compilation cache from storing the
+    rollout, which costs more than the rollout.
+    """
+    rows = [_bad(leaf) for leaf in jax.tree.leaves(kept)]
+    steps = [int(np.argwhere(bad)[0, 0]) for bad in rows if bad.any()]
+    if steps or any(_bad(leaf).any() for leaf in jax.tree.leaves(last)):
+        when = f"at step {min(steps)}" if steps else "in a part that save= dropped"
+        raise FloatingPointError(
+            f"The rollout became NaN or infinite {when}: the model's prediction is broken, or the "
+            "state, action or observation that it was given is."
+        )
+
+
+def _bad(leaf: Array) -> np.ndarray:
+    """Where a known floating-point leaf is not finite."""
+    if isinstance(leaf, Tracer) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return np.zeros((1,), bool)
+    return ~np.isfinite(np.asarray(leaf))

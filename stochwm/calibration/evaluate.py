@@ -1,0 +1,202 @@
+"""One scoring path: held-out episodes in, a table with confidence intervals out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from .._rollout import replay
+from ..data import Episodes
+from ..models import AbstractWorldModel
+from ..transitions import Ensemble
+from .bootstrap import episode_interval
+from .scorecard import Score, Scorecard
+from .scores import covered, crps, energy_score
+
+HORIZONS = (1, 2, 5, 10, 20)
+METRICS = ("nll", "energy", "crps", "coverage90")
+ROW_BATCH = 1024
+START_BATCH = 16
+MIN_STARTS = 10  # fewer realised futures than this say little about a horizon
+
+
+def evaluate(
+    model: AbstractWorldModel,
+    episodes: Episodes,
+    *,
+    key: PRNGKeyArray,
+    horizons: Sequence[int] = HORIZONS,
+    num_particles: int = 100,
+    num_starts: int = 300,
+    noise: Any = 0.0,
+    scale: Any = 1.0,
+) -> Scorecard:
+    """Score one-step densities and open-loop futures against what really happened.
+
+    Metrics: `nll`, the mean of -log p(s' + e | s, a) with e ~ N(0, noise^2), in nats; and for each
+    horizon, from clouds of futures under the recorded actions, `energy` (energy score of the
+    joint state), `crps` (mean over dimensions) and `coverage90` (share of dimensions inside their
+    central 90 % interval). Energy score and CRPS are in units of `scale`.
+
+    Args:
+        model: any world model over flat states.
+        episodes: held-out episodes.
+        key: makes starts, noise and futures; the same for all models that are to be compared.
+        horizons: steps ahead at which to score.
+        num_particles: futures a start, at least 2.
+        num_starts: at most this many starts, spread over the episodes.
+        noise: standard deviation of the target noise of `nll`, a scalar or `[state]`.
+        scale: what a unit of each dimension is, a scalar or `[state]`: pass the training standard
+            deviations.
+
+    Returns:
+        A `Scorecard`; what could not be scored is in `skipped` with the reason.
+
+    Raises:
+        ValueError: a horizon below 1, fewer than 2 particles, no start.
+    """
+    for name, number, least in (
+        ("horizons", min(horizons, default=0), 1),
+        ("num_particles", num_particles, 2),
+        ("num_starts", num_starts, 1),
+    ):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, but is {number}.")
+    key_nll, key_futures = jax.random.split(key)
+    density = evaluate_density(model.transition, episodes, key=key_nll, noise=noise)
+    scores, skipped = list(density.scores), list(density.skipped)
+    starts = choose_starts(episodes, num_starts, max(horizons))
+    scale = jnp.asarray(scale, float) * jnp.ones(episodes.observation.shape[1])
+    table = _score_futures(model, starts, tuple(horizons), num_particles, scale, key_futures)
+    for i, horizon in enumerate(horizons):
+        there = starts.mask[:, horizon - 1]
+        if there.sum() < MIN_STARTS:
+            skipped.append(f"horizon {horizon}: only {there.sum()} futures are that long")
+            continue
+        for metric, values in table.items():
+            interval = episode_interval(values[there, i], starts.episode[there])
+            scores.append(Score(metric, horizon, *interval, int(there.sum())))
+    scores.sort(key=lambda score: (METRICS.index(score.metric), score.horizon))
+    return Scorecard(tuple(scores), tuple(skipped))
+
+
+class Starts(NamedTuple):
+    """Held-out starts and what really followed, padded after the end of an episode."""
+
+    state: np.ndarray
+    """`[starts, state]`"""
+    action: np.ndarray
+    """`[starts, horizon, action]`"""
+    future: np.ndarray
+    """`[starts, horizon, state]`"""
+    mask: np.ndarray
+    """Whether the episode lasted that long, `[starts, horizon]`"""
+    episode: np.ndarray
+    """`[starts]`"""
+
+
+def choose_starts(episodes: Episodes, num_starts: int, horizon: int) -> Starts:
+    """At most `num_starts` starts, evenly spread over all transitions of the episodes."""
+    rows = np.flatnonzero(~episodes.is_last)
+    picked = np.linspace(0, len(rows) - 1, min(num_starts, len(rows))).round().astype(int)
+    start = rows[picked]
+    episode = np.cumsum(episodes.is_first) - 1
+    last = np.flatnonzero(episodes.is_last)[episode[start]]
+    steps = start[:, None] + np.arange(horizon)
+    inside = np.minimum(steps, last[:, None])
+    return Starts(
+        state=episodes.observation[start],
+        action=episodes.action[inside],
+        future=episodes.observation[np.minimum(steps + 1, last[:, None])],
+        mask=steps < last[:, None],
+        episode=episode[start],
+    )
+
+
+def open_loop(
+    model: AbstractWorldModel, state: Array, actions: Array, *, key: PRNGKeyArray, particles: int
+) -> Array:
+    """Futures from one state under given actions, `[particles, horizon, state]`.
+
+    Where the kernel is an `Ensemble` whose members divide the particles evenly, each particle keeps
+    one member (TS-infinity), so that no member is evaluated on another member's particles.
+    """
+
+    def futures(model, keys):
+        return jax.vmap(lambda key: replay(model, state, actions, key=key)[1].state)(keys)
+
+    keys = jax.random.split(key, particles)
+    kernel = getattr(model, "kernel", None)
+    if not isinstance(kernel, Ensemble) or particles % kernel.num_members:
+        return futures(model, keys)
+
+    def of_member(member, keys):
+        return futures(eqx.tree_at(lambda m: m.kernel, model, member), keys)
+
+    clouds = eqx.filter_vmap(of_member)(kernel.members, keys.reshape(kernel.num_members, -1))
+    return clouds.reshape(particles, *clouds.shape[2:])
+
+
+def evaluate_density(
+    predict: Callable[[Array, Array], Any],
+    episodes: Episodes,
+    *,
+    key: PRNGKeyArray,
+    noise: Any = 0.0,
+) -> Scorecard:
+    """The metric `nll` of any `(state, action) -> distribution`; see `evaluate`.
+
+    Args:
+        predict: such as `model.transition`, or a law seen through the same noise,
+            `lambda s, a: world.law(s, a).smoothed(noise)`.
+        episodes: held-out episodes.
+        key: for the target noise; the same key gives the same targets.
+        noise: standard deviation of the target noise, a scalar or `[state]`.
+    """
+    rows = episodes.transitions()
+    target = rows.next_state + noise * np.asarray(jax.random.normal(key, rows.next_state.shape))
+
+    @eqx.filter_jit
+    def log_probs(predict, *inputs):
+        one = lambda x: predict(x[0], x[1]).log_prob(x[2])  # noqa: E731
+        return jax.lax.map(one, inputs, batch_size=ROW_BATCH)
+
+    try:
+        values = -np.asarray(log_probs(predict, rows.state, rows.action, jnp.asarray(target)))
+    except (AttributeError, NotImplementedError) as error:
+        return Scorecard((), (f"nll: the prediction has no density ({error})",))
+    if not np.isfinite(values).all():
+        share = np.mean(~np.isfinite(values))
+        return Scorecard((), (f"nll: {share:.1%} of the steps have no finite log density",))
+    interval = episode_interval(values, np.asarray(rows.episode))
+    return Scorecard((Score("nll", 1, *interval, len(values)),))
+
+
+def _score_futures(model, starts, horizons, particles, scale, key) -> dict[str, np.ndarray]:
+    """Each metric at each start and horizon, `[starts, horizons]`."""
+    at = np.asarray(horizons) - 1
+
+    @eqx.filter_jit
+    def run(model, *inputs):
+        def one(inputs):
+            state, actions, future, key = inputs
+            cloud = open_loop(model, state, actions, key=key, particles=particles)[:, at]
+            return jax.vmap(_score_cloud, (1, 0))(cloud / scale, future[at] / scale)
+
+        return jax.lax.map(one, inputs, batch_size=START_BATCH)
+
+    keys = jax.random.split(key, len(starts.state))
+    table = run(model, starts.state, starts.action, starts.future, keys)
+    return {name: np.asarray(values) for name, values in table.items()}
+
+
+def _score_cloud(cloud: Array, value: Array) -> dict[str, Array]:
+    return {
+        "energy": energy_score(cloud, value),
+        "crps": jnp.mean(crps(cloud, value)),
+        "coverage90": jnp.mean(covered(cloud, value, 0.9)),
+    }

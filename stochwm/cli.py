@@ -1,0 +1,115 @@
+"""The command line: one verb a job, each a thin shell over public functions."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from . import _learn as jobs
+from ._learn import LearnConfig, Run
+
+DEMO = LearnConfig("stochwm/Fork-v0", steps=10_000, width=64, updates=2_000)
+Flat = tyro.conf.arg(name="")
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def learn(
+    config: Annotated[LearnConfig, Flat],
+    out: Path | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> None:
+    """Learn a world model of a Gymnasium environment, and report how good its futures are.
+
+    Args:
+        config: the choices.
+        out: the run folder; by default runs/ENV_ID-seedSEED.
+        resume: go on with an interrupted run of the same choices.
+        tensorboard: also write training metrics for TensorBoard (extra `tensorboard`).
+    """
+    out = _default_out(config) if out is None else out
+    log = None
+    if tensorboard:
+        from .training import TensorBoardLogger
+
+        log = TensorBoardLogger(out / "tensorboard")
+    jobs.learn(config, out, resume=resume, log=log)
+
+
+@app.command
+def demo(out: Path = Path("runs/demo"), resume: bool = False, seed: int = 0) -> None:
+    """Learn stochwm/Fork-v0, a road that forks at random, in about two minutes.
+
+    Args:
+        out: the run folder.
+        resume: go on with an interrupted demo.
+        seed: of everything random.
+    """
+    jobs.learn(dataclasses.replace(DEMO, seed=seed), out, resume=resume)
+
+
+@app.command
+def imagine(
+    run: tyro.conf.Positional[Path],
+    futures: int = 1000,
+    length: int = 20,
+    policy: str = "random",
+    start: int = 0,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Imagine futures with the model of a run: a table, the arrays, and a chart.
+
+    Args:
+        run: the run folder.
+        futures: how many futures.
+        length: steps in each.
+        policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
+        start: which held-out test episode begins them.
+        seed: of the futures.
+        out: where to write them; by default RUN/imagined.
+    """
+    dreamt = jobs.dream(
+        Run(run), futures=futures, length=length, policy=policy, start=start, seed=seed
+    )
+    print(dreamt)
+    print(f"chart: {jobs.save_dream(dreamt, run / 'imagined' if out is None else out)}")
+
+
+@app.command
+def report(run: tyro.conf.Positional[Path]) -> None:
+    """Write the report of a finished run again.
+
+    Args:
+        run: the run folder.
+    """
+    print(jobs.write_report(Run(run)))
+
+
+@app.command
+def worlds() -> None:
+    """List the bundled worlds, whose law is known exactly."""
+    for env_id, description in jobs.describe_worlds():
+        print(f"{env_id:<26}{description}")
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are printed without a traceback."""
+    try:
+        app.cli(
+            prog="stochwm",
+            description="Probabilistic world models for stochastic and multimodal futures.",
+            config=(tyro.conf.PositionalRequiredArgs,),
+        )
+    except (ValueError, OSError, ImportError, TypeError) as error:
+        sys.exit(f"stochwm: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stochwm: stopped; go on with --resume")
+
+
+def _default_out(config: LearnConfig) -> Path:
+    return Path("runs") / f"{config.env_id.replace('/', '-')}-seed{config.seed}"

@@ -1,0 +1,20 @@
+"""What a prediction is: distributions over next states."""
+
+from .autoregressive import AutoregressiveBins as AutoregressiveBins
+from .base import AbstractDistribution as AbstractDistribution
+from .base import AbstractSampler as AbstractSampler
+from .base import Modes as Modes
+from .box_mixture import BoxMixture as BoxMixture
+from .categorical import OneHotCategoricals as OneHotCategoricals
+from .deterministic import Deterministic as Deterministic
+from .energy import energy_score as energy_score
+from .latent_state import LatentState as LatentState
+from .latent_state import LatentStateDistribution as LatentStateDistribution
+from .mixture import AbstractMixture as AbstractMixture
+from .mixture import MixtureNoise as MixtureNoise
+from .normal import DiagNormal as DiagNormal
+from .normal import FullNormal as FullNormal
+from .normal_mixture import DiagNormalMixture as DiagNormalMixture
+from .normal_mixture import FullNormalMixture as FullNormalMixture
+from .uniform_box import UniformBox as UniformBox
+from .uniform_mixture import UniformMixture as UniformMixture

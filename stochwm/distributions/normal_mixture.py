@@ -1,0 +1,156 @@
+"""Mixtures of normal distributions: the workhorse for multimodal futures."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .base import AbstractDistribution, Modes
+from .bounds import entropy_bounds_of_normals, kl_bounds_of_normals
+from .checks import as_float, check_finite, check_like, check_logits, check_positive, check_trailing
+from .implicit import reparameterise_diag, reparameterise_full
+from .mixture import AbstractMixture, MixtureNoise
+from .modes import ascend_diag, ascend_full, merge_modes
+from .normal import DiagNormal, FullNormal
+
+
+class DiagNormalMixture(AbstractMixture):
+    """A mixture of normals, each with independent dimensions."""
+
+    logits: Float[Array, "*batch components"]
+    loc: Float[Array, "*batch components dim"]
+    scale: Float[Array, "*batch components dim"]
+
+    def __init__(self, logits: Any, loc: Any, scale: Any):
+        """Make a mixture over values of shape `[dim]`.
+
+        Args:
+            logits: unnormalised log weights, `[components]`; minus infinity switches one off.
+            loc: means of the components, `[components, dim]`, in the units of the value.
+            scale: standard deviations, `[components, dim]`, positive.
+
+        Raises:
+            ValueError: other shapes, or values known to be impossible.
+        """
+        self.logits = as_float("logits", logits)
+        self.loc = as_float("loc", loc)
+        self.scale = as_float("scale", scale)
+        _check_mixture(self.logits, self.loc)
+        check_like("scale", self.scale, "loc", self.loc)
+        check_positive("scale", self.scale)
+
+    def log_weights(self) -> Float[Array, " components"]:
+        return _log_weights(self)
+
+    def components(self) -> DiagNormal:
+        return DiagNormal(self.loc, self.scale)
+
+    def push(self, noise: MixtureNoise) -> Float[Array, " dim"]:
+        # The components' own gradient is cut, so that the implicit one is not counted twice.
+        value = AbstractMixture.push(jax.lax.stop_gradient(self), noise)
+        return reparameterise_diag(value, self.log_weights(), self.loc, self.scale)
+
+    def to_distrax(self):
+        return _mixture_twin(self)
+
+    def modes(self) -> Modes:
+        return merge_modes(self, ascend_diag(self), self.scale)
+
+    def entropy_bounds(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return entropy_bounds_of_normals(self)
+
+    def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return kl_bounds_of_normals(self, other)
+
+    def affine(self, shift: Any, scale: Any) -> "DiagNormalMixture":
+        return DiagNormalMixture(self.logits, shift + scale * self.loc, scale * self.scale)
+
+    def smoothed(self, scale: Any) -> "DiagNormalMixture":
+        return DiagNormalMixture(self.logits, self.loc, self.components().smoothed(scale).scale)
+
+
+class FullNormalMixture(AbstractMixture):
+    """A mixture of normals, each with a full covariance."""
+
+    logits: Float[Array, "*batch components"]
+    loc: Float[Array, "*batch components dim"]
+    scale_tril: Float[Array, "*batch components dim dim"]
+
+    def __init__(self, logits: Any, loc: Any, scale_tril: Any):
+        """Make a mixture over values of shape `[dim]`.
+
+        Args:
+            logits: unnormalised log weights, `[components]`; minus infinity switches one off.
+            loc: means of the components, `[components, dim]`, in the units of the value.
+            scale_tril: lower Cholesky factors, `[components, dim, dim]`, positive diagonals.
+
+        Raises:
+            ValueError: other shapes, or values known to be impossible.
+        """
+        self.logits = as_float("logits", logits)
+        _check_mixture(self.logits, as_float("loc", loc))
+        components = FullNormal(loc, scale_tril)
+        self.loc, self.scale_tril = components.loc, components.scale_tril
+
+    def log_weights(self) -> Float[Array, " components"]:
+        return _log_weights(self)
+
+    def components(self) -> FullNormal:
+        return FullNormal(self.loc, self.scale_tril)
+
+    def push(self, noise: MixtureNoise) -> Float[Array, " dim"]:
+        # The components' own gradient is cut, so that the implicit one is not counted twice.
+        value = AbstractMixture.push(jax.lax.stop_gradient(self), noise)
+        tril = jnp.tril(self.scale_tril)  # entries above the diagonal are not parameters
+        return reparameterise_full(value, self.log_weights(), self.loc, tril)
+
+    def to_distrax(self):
+        return _mixture_twin(self)
+
+    def modes(self) -> Modes:
+        scale = jnp.sqrt(jnp.sum(self.scale_tril**2, axis=-1))
+        return merge_modes(self, ascend_full(self), scale)
+
+    def entropy_bounds(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return entropy_bounds_of_normals(self)
+
+    def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return kl_bounds_of_normals(self, other)
+
+    def affine(self, shift: Any, scale: Any) -> "FullNormalMixture":
+        moved = self.components().affine(shift, scale)
+        return FullNormalMixture(self.logits, moved.loc, moved.scale_tril)
+
+    def smoothed(self, scale: Any) -> "FullNormalMixture":
+        wider = jax.vmap(lambda component: component.smoothed(scale))(self.components())
+        return FullNormalMixture(self.logits, wider.loc, wider.scale_tril)
+
+
+def _log_weights(mixture: DiagNormalMixture | FullNormalMixture) -> Float[Array, " components"]:
+    if mixture.logits.ndim != 1:  # weights and components would be broadcast against each other
+        raise ValueError(
+            f"logits of one mixture have shape [components], but these have shape "
+            f"{list(mixture.logits.shape)}: eqx.filter_vmap the method over the stack."
+        )
+    return jax.nn.log_softmax(mixture.logits)
+
+
+def _check_mixture(logits: Array, loc: Array) -> None:
+    check_trailing("logits", logits, (None,), "[components]")
+    check_trailing("loc", loc, (None, None), "[components, dim]")
+    if loc.shape[:-1] != logits.shape:
+        raise ValueError(
+            f"loc must have shape [components, dim] with {logits.shape[-1]} components like "
+            f"logits of shape {logits.shape}, but has shape {loc.shape}."
+        )
+    check_logits("logits", logits)
+    check_finite("loc", loc)
+
+
+def _mixture_twin(mixture: DiagNormalMixture | FullNormalMixture):
+    import distrax
+
+    return distrax.MixtureSameFamily(
+        distrax.Categorical(logits=mixture.logits), mixture.components().to_distrax()
+    )

@@ -1,0 +1,15 @@
+"""Figures, and the self-contained page that holds them. Needs the extra `stochwm[plots]`."""
+
+from .filmstrip import filmstrip as filmstrip
+from .futures import fan_chart as fan_chart
+from .html import Section as Section
+from .html import write_html as write_html
+from .one_step import one_step_scatter as one_step_scatter
+from .outcomes import outcome_bars as outcome_bars
+from .outcomes import outcome_fan as outcome_fan
+from .series import learning_curves as learning_curves
+from .series import score_by_horizon as score_by_horizon
+from .style import colours as colours
+from .style import house_style as house_style
+from .style import new_figure as new_figure
+from .tables import Table as Table

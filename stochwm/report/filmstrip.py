@@ -1,0 +1,62 @@
+"""Pictures in a row."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import style
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+_COLUMNS = 6
+
+
+@style.styled
+def filmstrip(frames: Sequence[Any], captions: Sequence[str]) -> "matplotlib.figure.Figure":
+    """Frames from left to right, six a row, a caption above each.
+
+    **Arguments:**
+
+    - `frames`: uint8 images, each `[height, width, 3]` or `[height, width]` (grey).
+    - `captions`: one a frame.
+
+    **Raises:** `ValueError` or `TypeError` naming the argument; `ImportError` when matplotlib is
+    missing.
+    """
+    images = [_image(f"frames[{i}]", frame) for i, frame in enumerate(frames)]
+    if not images:
+        raise ValueError("frames must hold at least one image, but it is empty.")
+    if isinstance(captions, str) or len(captions) != len(images):
+        raise ValueError(
+            f"captions must hold one text for each of the {len(images)} frames, but is "
+            f"{captions!r}."
+        )
+    columns = min(len(images), _COLUMNS)
+    rows = -(-len(images) // columns)
+    tallest = max(image.shape[0] / image.shape[1] for image in images)
+    wide = 9.6 / columns if columns > 3 else 2.4
+    label = f"{len(images)} frames: {'; '.join(captions)}."
+    figure = style.new_figure(wide * columns, (wide * tallest + 0.3) * rows, label=label)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, image, caption in zip(grid, images, captions, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+        axes.set_title(caption, fontsize=8.5, fontweight="normal", pad=3)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=style.HAIRLINE)
+    for axes in grid[len(images) :]:
+        axes.remove()
+    return figure
+
+
+def _image(name: str, frame: Any) -> np.ndarray:
+    image = np.asarray(frame)
+    if image.dtype != np.uint8:
+        raise TypeError(f"{name} must be a uint8 image, but its dtype is {image.dtype}.")
+    if image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"{name} must have the shape [height, width, 3] or [height, width], but it is "
+            f"{image.shape}."
+        )
+    return image

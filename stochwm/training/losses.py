@@ -1,0 +1,106 @@
+"""Losses: functions of a transition and one example, which `fit` averages over batches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..distributions import energy_score
+from ..transitions import AbstractTransition
+
+Loss = Callable[..., Float[Array, ""]]
+"""`loss(model, example, *, key) -> scalar` for one example without a batch axis."""
+
+
+def negative_log_likelihood(noise: Any = 0.0) -> Loss:
+    """The loss -log p(s' + e | s, a) with e ~ N(0, diag noise^2), in nats.
+
+    Target noise is for worlds whose next state has atoms (a clipped or discrete dimension): there
+    the likelihood of a density has no upper bound. Score such models with the same noise.
+
+    Args:
+        noise: standard deviation of the target noise, a scalar or `[state]`, in units of the state.
+
+    Returns:
+        A loss over `Transitions` rows, or anything with `state`, `action` and `next_state`.
+    """
+    noise = jnp.asarray(noise, float)
+
+    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+        target = example.next_state
+        target = target + noise * jax.random.normal(key, target.shape)
+        return -model(example.state, example.action).log_prob(target)
+
+    return loss
+
+
+def rollout_likelihood(noise: Any = 0.0) -> Loss:
+    """The mean over a window of -log p(s_{t+1} | x_t, a_t), where x_t is imagined, in nats.
+
+    The first state is real; later ones are draws of the model itself, through which the gradient
+    flows, so that the model learns to predict from states that it will really meet (Venkatraman et
+    al. 2015, "Improving multi-step prediction of learned time series models").
+
+    Args:
+        noise: as for `negative_log_likelihood`.
+
+    Returns:
+        A loss over `Windows` rows: `state` `[horizon + 1, state]`, `action` `[horizon, action]`.
+    """
+    noise = jnp.asarray(noise, float)
+
+    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+        def step(imagined, inputs):
+            action, target, key = inputs
+            key_noise, key_draw = jax.random.split(key)
+            prediction = model(imagined, action)
+            noised = target + noise * jax.random.normal(key_noise, target.shape)
+            return prediction.sample(seed=key_draw), -prediction.log_prob(noised)
+
+        keys = jax.random.split(key, example.action.shape[0])
+        inputs = (example.action, example.state[1:], keys)
+        _, losses = jax.lax.scan(step, example.state[0], inputs)
+        return jnp.mean(losses)
+
+    return loss
+
+
+def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
+    """The mean energy score of imagined particles against a real window, in units of `scale`.
+
+    A strictly proper score of the joint distribution at every horizon (Gneiting & Raftery 2007,
+    "Strictly proper scoring rules", equation 22), in its fair form: the mean distance to the real
+    state minus half the mean distance between different particles. It needs samples only, whose
+    gradient reaches every parameter.
+
+    Args:
+        num_particles: imagined futures a window, at least 2.
+        scale: what a unit of each dimension is, a scalar or `[state]`: use the training
+            standard deviations.
+
+    Returns:
+        A loss over `Windows` rows: `state` `[horizon + 1, state]`, `action` `[horizon, action]`.
+
+    Raises:
+        ValueError: `num_particles` is below 2.
+    """
+    if num_particles < 2:
+        raise ValueError(f"num_particles must be at least 2, but is {num_particles}.")
+    scale = jnp.asarray(scale, float)
+
+    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+        def step(particles, inputs):
+            action, target, key = inputs
+            keys = jax.random.split(key, num_particles)
+            draw = lambda state, seed: model(state, action).sample(seed=seed)  # noqa: E731
+            particles = jax.vmap(draw)(particles, keys)
+            return particles, energy_score(particles / scale, target / scale)
+
+        keys = jax.random.split(key, example.action.shape[0])
+        start = jnp.broadcast_to(example.state[0], (num_particles, *example.state[0].shape))
+        _, scores = jax.lax.scan(step, start, (example.action, example.state[1:], keys))
+        return jnp.mean(scores)
+
+    return loss

@@ -1,0 +1,15 @@
+"""p(s' | s, a): transition kernels that return distributions."""
+
+from .base import AbstractConstant as AbstractConstant
+from .base import AbstractTransition as AbstractTransition
+from .categorical import AutoregressiveCategorical as AutoregressiveCategorical
+from .categorical import Categorical as Categorical
+from .ensemble import Ensemble as Ensemble
+from .gaussian import FullGaussian as FullGaussian
+from .gaussian import Gaussian as Gaussian
+from .mixture_density import FullMixtureDensity as FullMixtureDensity
+from .mixture_density import MixtureDensity as MixtureDensity
+from .moment_matched import MomentMatched as MomentMatched
+from .moment_matched import moment_matched as moment_matched
+from .standardised import Standardised as Standardised
+from .standardised import Standardiser as Standardiser

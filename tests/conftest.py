@@ -1,0 +1,37 @@
+"""What every test shares: a headless plot backend, kept XLA programs, reproducible hypothesis."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import jax
+
+ROOT = Path(__file__).parent.parent
+
+# The first jit of a test costs an example far more than a run does. Drawing examples from a fixed
+# seed keeps a red test red.
+hypothesis.settings.register_profile(
+    "stochwm", deadline=None, max_examples=25, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("stochwm")
+
+
+def pytest_configure(config):
+    """Keeps compiled programs under .cache/jax, which turns most of a second run's time into reads.
+
+    JAX_ENABLE_COMPILATION_CACHE=0 runs without, JAX_COMPILATION_CACHE_DIR elsewhere.
+    """
+    if not jax.config.jax_enable_compilation_cache:
+        return
+    # jax does not write its cache files in one step, so two processes must not share a folder.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    folder = jax.config.jax_compilation_cache_dir or str(ROOT / ".cache" / "jax-tests" / worker)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # A run that was killed may leave half a file; jax then warns and compiles.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:Error (reading|writing) persistent compilation:UserWarning"
+    )
