@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from stochwm.transitions import Ensemble, Gaussian, MixtureDensity, Standardised
 
 TEST_STEPS = 20_000
 MODE_POINTS = 500
+MEMBERS, COMPONENTS = 5, 8
 
 
 class Task(NamedTuple):
@@ -37,9 +37,10 @@ class Task(NamedTuple):
     env_id: str
     train_steps: int
     validation_steps: int
-    components: int
-    width: int
     updates: int
+    width: int
+    weight_decay: float
+    bootstrap: bool
     targets: dict[str, tuple[str, float]]
 
 
@@ -48,9 +49,10 @@ TASKS = {
         "stochwm/Fork-v0",
         train_steps=20_000,
         validation_steps=4_000,
-        components=5,
-        width=128,
-        updates=6_000,
+        updates=3_000,
+        width=64,
+        weight_decay=1e-2,
+        bootstrap=True,
         targets={
             "excess": ("<=", 0.05),
             "gaussian_gap": (">=", 0.3),
@@ -62,10 +64,14 @@ TASKS = {
         "stochwm/WetChicken-v0",
         train_steps=2_500,
         validation_steps=600,
-        components=5,
+        updates=1_500,
         width=64,
-        updates=3_000,
-        targets={"excess": ("<=", 0.05), "excess_y": ("<=", 0.05)},
+        # So few data are worth more seen whole by each member, and regularised: with bootstrap and
+        # little decay the excess is about 0.07.
+        weight_decay=0.3,
+        bootstrap=False,
+        # The published numbers are for y alone; the joint law holds x' as well, which is sharp.
+        targets={"excess_y": ("<=", 0.05)},
     ),
 }
 
@@ -78,9 +84,7 @@ def measure(task: Task, seed: int) -> dict[str, float]:
     )
     world = gymnasium.make(task.env_id).unwrapped.world
     noise = np.asarray(world.noise_convention)
-    start = time.perf_counter()
     mixture = train_ensemble(task, MixtureDensity, train, validation, noise, seed)
-    seconds = time.perf_counter() - start
     gaussian = train_ensemble(task, Gaussian, train, validation, noise, seed)
 
     rows = test.transitions()
@@ -92,7 +96,6 @@ def measure(task: Task, seed: int) -> dict[str, float]:
         "law": truth,
         "excess": mean_nll(mixture, rows, target) - truth,
         "gaussian_gap": mean_nll(gaussian, rows, target) - mean_nll(mixture, rows, target),
-        "train_seconds": seconds,
     }
     if task.env_id.startswith("stochwm/Fork"):
         result |= modes(mixture, world, rows, key)
@@ -113,20 +116,22 @@ def train_ensemble(
     rows = train.transitions()
     statistics_ = standardisers(rows, train.observation_space, train.action_space)
     sizes = (train.observation_space.size, train.action_space.size)
-    options = {"num_components": task.components} if kind is MixtureDensity else {}
+    options = {"num_components": COMPONENTS} if kind is MixtureDensity else {}
 
     def make(key):
         return Standardised(kind(*sizes, width=task.width, **options, key=key), *statistics_)
 
     key_model, key_fit = jax.random.split(jax.random.key(1000 + seed))
     fitted = fit(
-        Ensemble(make, 5, key=key_model),
+        Ensemble(make, MEMBERS, key=key_model),
         rows,
         negative_log_likelihood(noise),
-        default_optimizer(task.updates),
+        default_optimizer(task.updates, weight_decay=task.weight_decay),
         key=key_fit,
         validation=validation.transitions(),
         steps=task.updates,
+        evaluate_every=100,
+        bootstrap=task.bootstrap,
         progress=False,
     )
     return fitted.model
@@ -134,7 +139,7 @@ def train_ensemble(
 
 def law(world, state, action, noise):
     """The exact law, seen through the target noise where there is any."""
-    exact = world.transition(state, action)
+    exact = world.law(state, action)
     return exact.smoothed(noise) if np.any(noise) else exact
 
 
@@ -158,9 +163,7 @@ def last_marginal(prediction) -> DiagNormalMixture:
 
 def y_law(world, state, action, noise):
     """The law of the last dimension, seen through the target noise."""
-    exact = world.transition(state, action)
-    marginal = type(exact)(exact.logits, exact.low[:, -1:], exact.high[:, -1:])
-    return marginal.smoothed(noise[-1:])
+    return world.law(state, action).marginal((1,)).smoothed(noise[1:])
 
 
 def entropies(world, rows):

@@ -28,8 +28,8 @@ class Trajectory(eqx.Module):
 
     state: PyTree[Array]
     action: Array
-    reward: Float[Array, " time"]
-    discount: Float[Array, " time"]
+    reward: Float[Array, "*time"]
+    discount: Float[Array, "*time"]
     aux: PyTree[Array]
 
 

@@ -6,10 +6,17 @@ ones), actions `[1]`, narrow networks.
 
 from functools import partial
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
+from stochwm.data import Transitions
+from stochwm.distributions import DiagNormal
 from stochwm.models import Markov
 from stochwm.transitions import (
+    AbstractTransition,
     AutoregressiveCategorical,
     Categorical,
     Ensemble,
@@ -104,3 +111,45 @@ WORLD_MODELS = {
     "Markov of an Ensemble": partial(markov, partial(ensemble, mixture_density)),
     "Markov of categories": partial(markov, categorical),
 }
+
+
+# --- for training: as small as a model that learns can be ---------------------------------------
+class Line(AbstractTransition):
+    """s' = w_s s + w_a a + b + noise, in one dimension."""
+
+    weight: Float[Array, "*member 2"]
+    bias: Float[Array, "*member"]
+    log_scale: Float[Array, "*member"]
+
+    def __init__(self, key):
+        self.weight = 0.1 * jax.random.normal(key, (2,))
+        self.bias = jnp.zeros(())
+        self.log_scale = jnp.zeros(())
+
+    def __call__(self, state, action):
+        loc = self.weight[0] * state + self.weight[1] * action + self.bias
+        return DiagNormal(loc, jnp.exp(self.log_scale) * jnp.ones(1))
+
+
+def three_lines():
+    return Ensemble(Line, 3, key=jax.random.key(2))
+
+
+def line_data(number=256, seed=0):
+    """Transitions of s' = 0.8 s - 0.5 a + 0.3 + 0.2 noise, in episodes of 32 steps."""
+    rng = np.random.default_rng(seed)
+    state, action, noise = rng.normal(size=(3, number, 1)).astype("float32")
+    return Transitions(
+        state=state,
+        action=action,
+        reward=np.zeros(number, "float32"),
+        discount=np.ones(number, "float32"),
+        next_state=0.8 * state - 0.5 * action + 0.3 + 0.2 * noise,
+        episode=np.arange(number) // 32,
+    )
+
+
+def same_bits(one, other):
+    """Whether two models agree in every bit of every array."""
+    pairs = zip(*(jax.tree.leaves(eqx.filter(m, eqx.is_array)) for m in (one, other)), strict=True)
+    return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)

@@ -9,6 +9,7 @@ import pytest
 
 from stochwm.distributions import (
     AbstractMixture,
+    AutoregressiveBins,
     Deterministic,
     DiagNormal,
     DiagNormalMixture,
@@ -40,17 +41,13 @@ def events(name, number=12):
     return values.at[0].set(instance(name).mean()) if name == "deterministic" else values
 
 
-def numpyro_normals(d, index=()):
-    if isinstance(d, DiagNormal):
-        return npd.Normal(d.loc, d.scale).to_event(1)
-    return npd.MultivariateNormal(d.loc, scale_tril=d.scale_tril)
-
-
 def numpyro_twin(d):
     """The distribution from numpyro's parts, without a look at how this library combines them."""
     match d:
-        case DiagNormal() | FullNormal():
-            return numpyro_normals(d)
+        case DiagNormal():
+            return npd.Normal(d.loc, d.scale).to_event(1)
+        case FullNormal():
+            return npd.MultivariateNormal(d.loc, scale_tril=d.scale_tril)
         case DiagNormalMixture():
             parts = npd.Normal(d.loc, d.scale).to_event(1)
             return npd.MixtureSameFamily(npd.Categorical(logits=d.logits), parts)
@@ -81,12 +78,19 @@ def numpyro_log_prob(d, value):
     return numpyro_twin(d).log_prob(value)
 
 
+def with_groups(name, values):
+    """The shape of values that the distrax twin takes: one row a group of categories."""
+    if name == "one_hots":
+        return instance(name).to_groups(values)
+    return values[:, None] if name in ("one_hot", "uniform_of_categoricals") else values
+
+
 @pytest.mark.filterwarnings("ignore:Out-of-support values:UserWarning")
 @pytest.mark.parametrize("name", names(NO_TWIN))
 def test_log_prob_agrees_with_distrax_and_numpyro(name):
     @eqx.filter_jit
     def run(d, values):
-        grouped = d.to_groups(values) if isinstance(d, OneHotCategoricals) else values
+        grouped = with_groups(name, values)
         theirs = jax.vmap(lambda x: numpyro_log_prob(d, x))(values)
         return jax.vmap(d.log_prob)(values), d.to_distrax().log_prob(grouped), theirs
 
@@ -100,7 +104,7 @@ def test_box_mixture_without_blur_agrees_with_distrax():
     boxes = instance("box_mixture")
     sharp = cases.BoxMixture(boxes.logits, boxes.low, boxes.high)
     x = jnp.concatenate([boxes.components().mean(), boxes.low - 0.01])
-    ours = jax.vmap(sharp.log_prob)(x)
+    ours = eqx.filter_jit(eqx.filter_vmap(lambda d, x: d.log_prob(x), in_axes=(None, 0)))(sharp, x)
     np.testing.assert_allclose(ours, sharp.to_distrax().log_prob(x), rtol=1e-5)
 
 
@@ -111,14 +115,8 @@ def test_twin_of_a_stack_is_a_batched_twin(name):
     ours = eqx.filter_jit(eqx.filter_vmap(lambda d, x: d.log_prob(x)))(several, values)
     twin = several.to_distrax()
     assert twin.batch_shape == (4,)
-    if name == "one_hots":
-        values = several.to_groups(values)
-    elif name == "one_hot":
-        values = values[:, None]
-    elif name == "uniform_of_categoricals":
-        assert twin.event_shape == (1, 4)
-        values = values[:, None]
-    np.testing.assert_allclose(ours, twin.log_prob(values), rtol=2e-5, atol=2e-5)
+    theirs = twin.log_prob(with_groups(name, values))
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
 
 
 ONE_DIMENSIONAL = {
@@ -181,9 +179,10 @@ def sample_gradients(make, params, function=payoff):
 
 def quadrature_gradient(make, params, function=payoff, reach=14.0, points=280):
     """The same expectation's gradient, by a sum over a grid and the density."""
-    axis = jnp.linspace(-reach, reach, points)
+    step = 2 * reach / points
+    axis = -reach + step * (jnp.arange(points) + 0.5)
     grid = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    area = (axis[1] - axis[0]) ** 2
+    area = step**2
 
     def expectation(params):
         density = jnp.exp(jax.vmap(make(params).log_prob)(grid))
@@ -217,14 +216,16 @@ def test_gradient_of_samples_reaches_every_parameter(name):
 
 
 def test_gradient_of_bins_reaches_the_network():
-    distribution = instance("autoregressive_bins")
-    params = (distribution.context, distribution.head.previous, distribution.head.bias)
+    ends = jnp.full(2, -3.0), jnp.full(2, 3.0)  # six bins of width 1, in step with the grid
+    network = instance("autoregressive_bins")
+    params = (network.context, network.head.previous, network.head.bias)
 
     def make(params):
-        where = lambda d: (d.context, d.head.previous, d.head.bias)  # noqa: E731
-        return eqx.tree_at(where, distribution, params)
+        where = lambda head: (head.previous, head.bias)  # noqa: E731
+        head = eqx.tree_at(where, network.head, params[1:])
+        return AutoregressiveBins(head, params[0], *ends, jnp.zeros(2), jnp.ones(2))
 
-    exact = quadrature_gradient(make, params, reach=40.0, points=1600)
+    exact = quadrature_gradient(make, params, reach=16.0, points=512)
     assert worst_z(sample_gradients(make, params), exact) < 5
 
 
@@ -251,7 +252,7 @@ def test_gradient_through_two_steps():
 
     def second(params, x):
         slope = params["slope"]
-        logits = jnp.stack([slope * x[0], -slope * x[0]])
+        logits = jnp.stack([slope * x[0], 1.0 - slope * x[0]])
         return DiagNormalMixture(logits, x[0] + jnp.array([[-1.0], [2.0]]), jnp.full((2, 1), 0.7))
 
     class Chain(eqx.Module):
@@ -266,8 +267,8 @@ def test_gradient_through_two_steps():
             first, last = both[:1], both[1:]
             return self.params["first"].log_prob(first) + second(self.params, first).log_prob(last)
 
-    params = {"first": cases.diag_mixture(0.0, 1, 2), "slope": jnp.array(0.8)}
-    reward = lambda x: jnp.sin(x[-1]) + 0.2 * x[-1] ** 2  # noqa: E731
+    params = {"first": cases.diag_mixture(0.0, 1, 2), "slope": jnp.array(0.5)}
+    reward = lambda x: x[-1] + 0.3 * x[-1] ** 2  # noqa: E731
     sampled = sample_gradients(Chain, params, reward)
     assert worst_z(sampled, quadrature_gradient(Chain, params, reward)) < 5
 
@@ -286,10 +287,11 @@ def test_straight_through_is_exact_for_linear_functions(name):
 
 # --- Entropy and divergence ----------------------------------------------------------------------
 
-EXACT = {"diag_normal", "full_normal", "one_hot", "one_hots", "uniform_box", "deterministic"}
+EXACT = {"diag_normal", "full_normal", "one_hot", "one_hots"}
+NO_DIVERGENCE = {"latent_state", "autoregressive_bins", "box_mixture", "uniform_box"}
 
 
-@pytest.mark.parametrize("name", names({"latent_state", "autoregressive_bins", "box_mixture"}))
+@pytest.mark.parametrize("name", names(NO_DIVERGENCE))
 def test_entropy_and_divergence_bounds_hold_the_estimates(name):
     @eqx.filter_jit
     def run(d, other, key):
@@ -300,9 +302,6 @@ def test_entropy_and_divergence_bounds_hold_the_estimates(name):
         )
 
     other = instance(name, 0.3)
-    if name == "uniform_box":
-        d = instance(name)
-        other = cases.UniformBox(d.low - 0.5, d.high + 1.0)
     for (lower, upper), (estimate, error) in run(instance(name), other, jax.random.key(0)):
         if name == "deterministic":
             assert lower == upper == estimate
@@ -323,7 +322,7 @@ def test_divergence_agrees_with_distrax_and_numpyro(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
         np.testing.assert_allclose(p.entropy(), p.to_distrax().entropy(), rtol=1e-5)
         np.testing.assert_allclose(p.entropy(), numpyro_twin(p).entropy(), rtol=1e-5)
-    assert ours > 0.1
+    assert ours > 0.05
     np.testing.assert_allclose(p.kl_divergence(p), 0.0, atol=1e-5)
 
 

@@ -75,7 +75,7 @@ class AbstractDistribution(AbstractSampler):
     def to_distrax(self) -> "distrax.Distribution":
         """The distrax twin. Use it inside the transform that built it: distrax objects leak."""
 
-    def sample(self, *, seed: PRNGKeyArray) -> PyTree[Array]:
+    def sample(self, *, seed: PRNGKeyArray) -> Any:
         """Draw one value; see `AbstractSampler.sample`."""
         return self.push(self.noise(seed=seed))
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import UInt8
 
-from ._draw import canvas, disc, lens, line, slab, to_uint8
+from ._draw import canvas, disc, lens, line, rgb, slab, to_uint8
 
 HEIGHT, WIDTH = 340, 320
 BANK, TOP, FALL = 36, 22, 292  # pixels: width of a bank, the row of y = 0, the waterfall's row
@@ -30,7 +30,7 @@ def _background():
 def _river(image):
     # Slow and turbulent on the left, swift and smooth on the right.
     columns = np.linspace(0.0, 1.0, WIDTH - 2 * BANK, dtype=np.float32)[None, :, None]
-    slow, swift = np.float32([0.45, 0.74, 0.85]), np.float32([0.13, 0.42, 0.66])
+    slow, swift = rgb("73bdd9"), rgb("216ba8")
     image[:, BANK : WIDTH - BANK] = slow * (1 - columns) + swift * columns
     slab(image, (BANK, HEIGHT / 2), (8, HEIGHT + 20), "e9d8a6", rounding=3)
     slab(image, (WIDTH - BANK, HEIGHT / 2), (8, HEIGHT + 20), "e9d8a6", rounding=3)

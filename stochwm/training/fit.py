@@ -32,29 +32,38 @@ class Fitted(NamedTuple):
     """Optimiser steps done."""
 
 
-def default_optimizer(steps: int, learning_rate: float = 1e-2) -> optax.GradientTransformation:
+def default_optimizer(
+    steps: int, learning_rate: float = 1e-2, weight_decay: float = 1e-2
+) -> optax.GradientTransformation:
     """AdamW under a cosine schedule, with gradients that no single outlier can blow up.
 
-    A target at 1e4 standard deviations gives entries whose squares overflow float32 in a global
-    norm; so each entry is clipped first, far above any healthy gradient.
+    The learning rate is high for Adam: mixture components that start between modes find them ten
+    times faster than at 1e-3. A target at 1e4 standard deviations gives entries whose squares
+    overflow float32 in a global norm; so each entry is clipped first, far above any healthy one.
+
+    Args:
+        steps: length of the schedule, which ends at 1 % of the learning rate.
+        learning_rate: at the start.
+        weight_decay: decoupled, times the learning rate a step; raise it where data are few.
     """
     return optax.chain(
         optax.clip(1e4),
         optax.clip_by_global_norm(1.0),
         optax.adamw(
-            optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01), weight_decay=1e-5
+            optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01),
+            weight_decay=weight_decay,
         ),
     )
 
 
 def fit(
     model: Any,
-    data: PyTree[Array],
+    data: PyTree[Any],
     loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
     *,
     key: PRNGKeyArray,
-    validation: PyTree[Array] | None = None,
+    validation: PyTree[Any] | None = None,
     steps: int = 5_000,
     batch_size: int = 256,
     evaluate_every: int = 250,

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import energy_score
-from ..transitions import AbstractTransition
 
 Loss = Callable[..., Float[Array, ""]]
 """`loss(model, example, *, key) -> scalar` for one example without a batch axis."""
@@ -28,7 +27,7 @@ def negative_log_likelihood(noise: Any = 0.0) -> Loss:
     """
     noise = jnp.asarray(noise, float)
 
-    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+    def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         target = example.next_state
         target = target + noise * jax.random.normal(key, target.shape)
         return -model(example.state, example.action).log_prob(target)
@@ -51,7 +50,7 @@ def rollout_likelihood(noise: Any = 0.0) -> Loss:
     """
     noise = jnp.asarray(noise, float)
 
-    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+    def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         def step(imagined, inputs):
             action, target, key = inputs
             key_noise, key_draw = jax.random.split(key)
@@ -90,7 +89,7 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
         raise ValueError(f"num_particles must be at least 2, but is {num_particles}.")
     scale = jnp.asarray(scale, float)
 
-    def loss(model: AbstractTransition, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+    def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         def step(particles, inputs):
             action, target, key = inputs
             keys = jax.random.split(key, num_particles)

@@ -1,5 +1,7 @@
 """Moment matching: a mixture replaced by the normal with the same mean and covariance."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -19,7 +21,8 @@ class MomentMatched(AbstractTransition):
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
     ) -> FullNormal:
-        return moment_matched(self.kernel(state, action))
+        prediction: Any = self.kernel(state, action)
+        return moment_matched(prediction)
 
 
 def moment_matched(distribution: AbstractDistribution) -> FullNormal:

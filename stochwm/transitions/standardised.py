@@ -68,6 +68,6 @@ class Standardised(AbstractTransition):
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
     ) -> AbstractDistribution:
-        prediction = self.kernel(self.state(state), self.action(action))
+        prediction: Any = self.kernel(self.state(state), self.action(action))
         mean, scale = jax.lax.stop_gradient((self.delta.mean, self.delta.scale))
         return prediction.affine(state + mean, scale)
