@@ -1,6 +1,7 @@
 """The command line: one verb a job, each a thin shell over public functions."""
 
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import tyro
 
 from . import _learn as jobs
 from ._learn import LearnConfig, Run
+from .training import Logger, TensorBoardLogger, TrainingDiverged
 
 DEMO = LearnConfig("stochwm/Fork-v0", steps=10_000, width=64, updates=2_000)
 Flat = tyro.conf.arg(name="")
@@ -32,11 +34,7 @@ def learn(
         tensorboard: also write training metrics for TensorBoard (extra `tensorboard`).
     """
     out = _default_out(config) if out is None else out
-    log = None
-    if tensorboard:
-        from .training import TensorBoardLogger
-
-        log = TensorBoardLogger(out / "tensorboard")
+    log = _tensorboard(out / "tensorboard") if tensorboard else None
     jobs.learn(config, out, resume=resume, log=log)
 
 
@@ -105,10 +103,16 @@ def main() -> None:
             description="Probabilistic world models for stochastic and multimodal futures.",
             config=(tyro.conf.PositionalRequiredArgs,),
         )
-    except (ValueError, OSError, ImportError, TypeError) as error:
+    except (ValueError, OSError, ImportError, TypeError, TrainingDiverged) as error:
         sys.exit(f"stochwm: {error}")
     except KeyboardInterrupt:
         sys.exit("stochwm: stopped; go on with --resume")
+
+
+def _tensorboard(folder: Path) -> Logger:
+    """A logger that makes its folder with the first row: a new run wants an empty folder."""
+    open_once = functools.cache(lambda: TensorBoardLogger(folder))
+    return lambda row: open_once()(row)
 
 
 def _default_out(config: LearnConfig) -> Path:

@@ -142,7 +142,6 @@ DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "deterministic": deterministic,
     "uniform_of_normals": uniform_mixture_of(diag_normal),
     "uniform_of_mixtures": uniform_mixture_of(diag_mixture),
-    "uniform_of_full_mixtures": uniform_mixture_of(full_mixture),
     "uniform_of_categoricals": uniform_mixture_of(one_hot),
     "latent_state": latent_state,
     "autoregressive_bins": autoregressive_bins,

@@ -260,3 +260,22 @@ def test_a_progress_bar_is_shown_unless_refused(capfd):
     shown = capfd.readouterr().err
     assert "30/30" in shown
     assert "loss=" in shown
+
+
+def test_equal_chunks_are_compiled_once():
+    traces = []
+
+    def loss(model, example, *, key):
+        traces.append(1)
+        return bias_error(model, example, key=key)
+
+    def fit_chunks(number):
+        traces.clear()
+        weakly_typed = eqx.tree_at(lambda m: m.bias, Line(KEY), jnp.asarray(0.5))
+        assert weakly_typed.bias.weak_type
+        steps = {"steps": 5 * number, "evaluate_every": 5, "batch_size": 8, "progress": False}
+        data = {"validation": constant(0.4)}
+        fit(weakly_typed, constant(1.0), loss, optax.adam(0.1), key=KEY, **data, **steps)
+        return len(traces)
+
+    assert fit_chunks(4) == fit_chunks(1)

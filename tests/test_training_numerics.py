@@ -12,7 +12,7 @@ from stochwm.training import TrainingDiverged, fit
 from stochwm.transitions import AbstractTransition, Ensemble, MixtureDensity
 from tests.cases_models import line_data
 
-SEEDS, STEPS = 50, 300
+SEEDS, STEPS = 50, 200
 
 
 def hard_data():

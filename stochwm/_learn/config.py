@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from typing import Any, Literal
+import math
+from typing import Any, Literal, get_args
 
 Family = Literal["auto", "mixture", "full-mixture", "categorical", "autoregressive"]
 
@@ -55,10 +56,14 @@ class LearnConfig:
         for name, number in (least | {"batch_size": 1, "futures": 2}).items():
             if getattr(self, name) < number:
                 raise ValueError(f"{name} must be at least {number}, but is {getattr(self, name)}.")
+        if self.family not in get_args(Family):
+            raise ValueError(f"family must be one of {get_args(Family)}, but is {self.family!r}.")
         if not self.horizons or min(self.horizons) < 1:
             raise ValueError(f"horizons must be positive integers, but are {self.horizons}.")
-        if self.noise is not None and self.noise < 0:
-            raise ValueError(f"noise must not be negative, but is {self.noise}.")
+        if self.noise is not None and not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise must be finite and not negative, but is {self.noise}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}.")
         object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
 
     def to_json(self) -> str:
@@ -72,12 +77,12 @@ class LearnConfig:
         Raises:
             ValueError: the text is not of this version of the library.
         """
-        data: dict[str, Any] = json.loads(text)
+        data: Any = json.loads(text)
         known = {field.name for field in dataclasses.fields(LearnConfig)}
         if not isinstance(data, dict) or set(data) != known:
             raise ValueError(
                 f"the configuration of a run must have the entries {sorted(known)}, but has "
-                f"{sorted(data)}: it comes from another version."
+                f"{sorted(data) if isinstance(data, dict) else data}: it comes from another version."
             )
         data["horizons"] = tuple(data["horizons"])
         return LearnConfig(**data)

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import envs as envs  # registers the bundled worlds
 from .._rollout import imagine
 from .._storage import save_tree
-from ..data import RandomPolicy, flat_space, load_policy
+from ..data import RandomPolicy, load_policy
 from .run import Run
 
 LEVELS = (0.05, 0.5, 0.95)
@@ -31,7 +29,13 @@ class Dream(NamedTuple):
     """Of the state's dimensions."""
 
     def quantiles(self, step: int) -> np.ndarray:
-        """5 %, 50 % and 95 % quantiles of each dimension after `step` steps, `[3, state]`."""
+        """5 %, 50 % and 95 % quantiles of each dimension after `step` steps, `[3, state]`.
+
+        Raises:
+            ValueError: `step` is not in [1, length].
+        """
+        if not 1 <= step <= self.futures.shape[1]:
+            raise ValueError(f"step must be in [1, {self.futures.shape[1]}], but is {step}.")
         return np.quantile(self.futures[:, step - 1], LEVELS, axis=0)
 
     def __str__(self) -> str:
@@ -65,21 +69,20 @@ def dream(
         seed: of the futures.
 
     Raises:
-        ValueError: a number below 1, or no such episode.
+        ValueError: a number below 1, a seed outside [0, 2**32), no such episode or policy.
+        StorageError: the run is not that far yet.
     """
     for name, number in (("futures", futures), ("length", length)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, but is {number}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be in [0, 2**32), but is {seed}.")
     test = run.split(run.episodes)["test"]
     if not 0 <= start < test.num_episodes:
         raise ValueError(
             f"start must be in [0, {test.num_episodes}), the test episodes, but is {start}."
         )
-    env = gymnasium.make(run.config.env_id)
-    act: Any = RandomPolicy(flat_space(env.action_space, "action"))
-    env.close()
-    if policy != "random":
-        act = load_policy(policy)
+    act: Any = RandomPolicy(test.action_space) if policy == "random" else load_policy(policy)
     state = jnp.asarray(test.episode(start).observation[0])
 
     @eqx.filter_jit

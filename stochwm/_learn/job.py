@@ -7,7 +7,6 @@ import os
 import sys
 from typing import Any
 
-import gymnasium
 import jax
 
 from .. import envs as envs  # registers the bundled worlds
@@ -41,7 +40,8 @@ def learn(
         config: the choices.
         out: the run folder.
         resume: go on with a run that was interrupted; finished stages are not done again.
-        log: called with every row of training metrics, besides `training.jsonl`.
+        log: called with every row of training metrics, besides `training.jsonl`; their names begin
+            with `model/` or `baseline/`.
         progress: whether to show progress bars and what is being done.
 
     Returns:
@@ -49,6 +49,7 @@ def learn(
 
     Raises:
         FileExistsError: `out` is not empty and `resume` is off.
+        ValueError, TypeError: choices that cannot work; no folder is made.
         CollectionError: the environment failed; what was collected is kept in `data/`.
         TrainingDiverged: a loss became NaN or infinite.
         ImportError: matplotlib is missing (extra `plots`).
@@ -84,15 +85,14 @@ def _collected(run: Run, say, progress: bool) -> Episodes:
     config = run.config
     say(f"collecting {config.steps} transitions of {config.env_id}")
     policy = None if config.policy == "random" else load_policy(config.policy)
-    env = gymnasium.make(config.env_id)
     try:
-        episodes = collect(env, policy, steps=config.steps, seed=config.seed, progress=progress)
+        episodes = collect(
+            config.env_id, policy, steps=config.steps, seed=config.seed, progress=progress
+        )
     except CollectionError as error:
         if error.episodes is not None:
             error.episodes.save(run.path / "data")
         raise
-    finally:
-        env.close()
     episodes.save(run.path / "data")
     return episodes
 
@@ -102,9 +102,9 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
     rows = JsonlLogger(run.path / "training.jsonl")
 
     def log_all(row: dict[str, Any]) -> None:
-        for logger in (rows, log):
-            if logger is not None:
-                logger({"model": recipe.label, **row} if logger is rows else row)
+        rows({"model": recipe.label, **row})
+        if log is not None:
+            log({k if k == "step" else f"{name}/{k}": value for k, value in row.items()})
 
     fitted = fit(
         run.ensemble(recipe, name),

@@ -141,9 +141,11 @@ def _fans(futures: dict, labels: dict[str, str], names: list[str], discrete: boo
     figures = []
     for i in range(len(futures["start"])):
         imagined = {labels[k]: futures[k][i] for k in ("model", "baseline")}
+        others = len(futures["real"][i]) - 1
         caption = (
             f"Held-out start {i + 1}: {futures['model'].shape[1]:,} imagined futures under the "
-            "recorded actions (shading: their density) and what really followed (lines)."
+            "recorded actions (shading: their density) and what really followed (lines"
+            + (f": the recorded future and {others} more of the true law)." if others else ").")
         )
         figures.append((draw(imagined, futures["real"][i], names=names), caption))
     text = ("Both models imagine open loop: they see the first state and the actions, no more.",)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..calibration import Scorecard
 from ..data import Episodes
 from ..models import Markov
 from ..transitions import Ensemble
+from .checks import check_choices
 from .config import LearnConfig
 from .kernels import Recipe, recipes
 
@@ -86,8 +88,18 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds."""
-        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        """What `metrics.json` holds.
+
+        Raises:
+            StorageError: the run did not get as far as its scores.
+        """
+        file = self.path / "metrics.json"
+        if not file.is_file():
+            raise StorageError(
+                f"the run in {os.fspath(self.path)!r} is not finished: it holds no metrics.json. "
+                "Go on with it by `stochwm learn ... --resume`."
+            )
+        return json.loads(file.read_text(encoding="utf-8"))
 
     @property
     def cards(self) -> dict[str, Scorecard]:
@@ -106,27 +118,33 @@ def create_run(path: str | os.PathLike, config: LearnConfig, *, resume: bool) ->
     """Make a run folder, or open the one to go on with.
 
     Raises:
-        FileExistsError: the folder is not empty and `resume` is off.
-        ValueError: the run to resume has another configuration.
+        FileExistsError: the folder is not empty, and `resume` is off or it holds no run.
+        ValueError: the run to resume has another configuration, or `check_choices` says no.
     """
     path = Path(path)
-    if (path / "config.json").exists() and resume:
+    is_run = (path / "config.json").exists()
+    if is_run and resume:
         run = Run(path)
         if run.config != config:
             raise ValueError(
-                f"the run in {os.fspath(path)!r} was made with {run.config}, not with {config}; "
-                "resume it with its own choices, or use another folder."
+                f"the run in {os.fspath(path)!r} has {_differences(run.config, config)}; resume it "
+                "with its own choices, or use another folder."
             )
         return run
-    if path.exists() and any(path.iterdir()) and not resume:
-        raise FileExistsError(
-            f"{os.fspath(path)!r} is not empty. Go on with it by --resume, or choose another --out."
-        )
+    if path.exists() and any(path.iterdir()):
+        mend = "Go on with it by --resume, or choose" if is_run else "It holds no run: choose"
+        raise FileExistsError(f"{os.fspath(path)!r} is not empty. {mend} another --out.")
+    check_choices(config)
     path.mkdir(parents=True, exist_ok=True)
     temporary = path / ".config.json.tmp"
     temporary.write_text(config.to_json(), encoding="utf-8")
     os.replace(temporary, path / "config.json")
     return Run(path)
+
+
+def _differences(kept: LearnConfig, asked: LearnConfig) -> str:
+    pairs = ((f.name, getattr(kept, f.name), getattr(asked, f.name)) for f in fields(LearnConfig))
+    return ", ".join(f"{name} {was!r}, not {now!r}" for name, was, now in pairs if was != now)
 
 
 def world_of(env_id: str) -> Any:

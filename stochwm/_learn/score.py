@@ -58,7 +58,8 @@ def _score_law(world: Any, test: Episodes, noise: np.ndarray, common: dict) -> S
         noise=noise,
     )
     rest = tuple(score for score in futures.scores if score.metric != "nll")
-    return Scorecard(density.scores + rest, futures.skipped + density.skipped)
+    skipped = tuple(reason for reason in futures.skipped if not reason.startswith("nll"))
+    return Scorecard(density.scores + rest, density.skipped + skipped)
 
 
 def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> dict[str, Any]:
@@ -96,7 +97,13 @@ def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) 
     except KeyError:
         return ["The one-step densities could not be scored; see what was skipped."]
     gain = baseline.value - model.value
-    if model.high < baseline.low:
+    if math.isnan(model.low + baseline.low):
+        better, worse = (labels["model"], "Gaussian")[:: 1 if gain > 0 else -1]
+        said.append(
+            f"The {better} ensemble predicts the held-out episode better than the {worse} one by "
+            f"{abs(gain):.2f} nats a step; a single episode has no interval, so collect more steps."
+        )
+    elif model.high < baseline.low:
         said.append(
             f"The {labels['model']} ensemble predicts held-out next states better than the "
             f"Gaussian ensemble of the same size by {gain:.2f} nats a step: it finds what really "
@@ -112,10 +119,11 @@ def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) 
             f"The {labels['model']} and the Gaussian ensemble predict held-out next states about "
             f"equally well (difference {gain:.2f} nats a step, within the intervals)."
         )
-    if "law" in cards:
+    if "law" in cards and cards["law"].series("nll")["value"]:
         excess = model.value - cards["law"].get("nll").value
         said.append(
-            f"It is {excess:.3f} nats a step away from the true law, the best that a model can do."
+            f"The {labels['model']} ensemble is {excess:.3f} nats a step away from the true law, "
+            "the best that a model can do."
         )
     if "recall" in modes.get("model", {}):
         found = modes["model"]

@@ -20,7 +20,7 @@ from .scores import covered, crps, energy_score
 HORIZONS = (1, 2, 5, 10, 20)
 METRICS = ("nll", "energy", "crps", "coverage90")
 ROW_BATCH = 1024
-START_BATCH = 16
+START_BLOCK = 100
 MIN_STARTS = 10  # fewer realised futures than this say little about a horizon
 
 
@@ -57,7 +57,8 @@ def evaluate(
         A `Scorecard`; what could not be scored is in `skipped` with the reason.
 
     Raises:
-        ValueError: a horizon below 1, fewer than 2 particles, no start.
+        ValueError: a horizon below 1, fewer than 2 particles, no start, a noise or scale that is
+            not one number a dimension, or a scale that is not positive.
     """
     for name, number, least in (
         ("horizons", min(horizons, default=0), 1),
@@ -66,11 +67,13 @@ def evaluate(
     ):
         if number < least:
             raise ValueError(f"{name} must be at least {least}, but is {number}.")
+    scale = _per_dimension("scale", scale, episodes)
+    if not (scale > 0).all():
+        raise ValueError(f"scale must be positive, but is {scale}.")
     key_nll, key_futures = jax.random.split(key)
     density = evaluate_density(model.transition, episodes, key=key_nll, noise=noise)
     scores, skipped = list(density.scores), list(density.skipped)
     starts = choose_starts(episodes, num_starts, max(horizons))
-    scale = jnp.asarray(scale, float) * jnp.ones(episodes.observation.shape[1])
     table = _score_futures(model, starts, tuple(horizons), num_particles, scale, key_futures)
     for i, horizon in enumerate(horizons):
         there = starts.mask[:, horizon - 1]
@@ -78,7 +81,12 @@ def evaluate(
             skipped.append(f"horizon {horizon}: only {there.sum()} futures are that long")
             continue
         for metric, values in table.items():
-            interval = episode_interval(values[there, i], starts.episode[there])
+            here = values[there, i]
+            if not np.isfinite(here).all():
+                share = np.mean(~np.isfinite(here))
+                skipped.append(f"{metric} at horizon {horizon}: {share:.1%} are not finite")
+                continue
+            interval = episode_interval(here, starts.episode[there])
             scores.append(Score(metric, horizon, *interval, int(there.sum())))
     scores.sort(key=lambda score: (METRICS.index(score.metric), score.horizon))
     return Scorecard(tuple(scores), tuple(skipped))
@@ -122,23 +130,24 @@ def open_loop(
 ) -> Array:
     """Futures from one state under given actions, `[particles, horizon, state]`.
 
-    Where the kernel is an `Ensemble` whose members divide the particles evenly, each particle keeps
-    one member (TS-infinity), so that no member is evaluated on another member's particles.
+    Where the kernel is an `Ensemble`, each particle keeps one member (TS-infinity), particle i
+    member i modulo their number, so that no member is evaluated on another member's particles.
     """
 
     def futures(model, keys):
         return jax.vmap(lambda key: replay(model, state, actions, key=key)[1].state)(keys)
 
-    keys = jax.random.split(key, particles)
     kernel = getattr(model, "kernel", None)
-    if not isinstance(kernel, Ensemble) or particles % kernel.num_members:
-        return futures(model, keys)
+    if not isinstance(kernel, Ensemble):
+        return futures(model, jax.random.split(key, particles))
 
     def of_member(member, keys):
         return futures(eqx.tree_at(lambda m: m.kernel, model, member), keys)
 
-    clouds = eqx.filter_vmap(of_member)(kernel.members, keys.reshape(kernel.num_members, -1))
-    return clouds.reshape(particles, *clouds.shape[2:])
+    share = -(-particles // kernel.num_members)  # rounded up; the last ones are left out
+    keys = jax.random.split(key, (kernel.num_members, share))
+    clouds = jnp.swapaxes(eqx.filter_vmap(of_member)(kernel.members, keys), 0, 1)
+    return clouds.reshape(-1, *clouds.shape[2:])[:particles]
 
 
 def evaluate_density(
@@ -156,7 +165,11 @@ def evaluate_density(
         episodes: held-out episodes.
         key: for the target noise; the same key gives the same targets.
         noise: standard deviation of the target noise, a scalar or `[state]`.
+
+    Raises:
+        ValueError: a noise that is not one number a dimension, or negative.
     """
+    noise = _per_dimension("noise", noise, episodes)
     rows = episodes.transitions()
     target = rows.next_state + noise * np.asarray(jax.random.normal(key, rows.next_state.shape))
 
@@ -176,22 +189,42 @@ def evaluate_density(
     return Scorecard((Score("nll", 1, *interval, len(values)),))
 
 
+def _per_dimension(name: str, value: Any, episodes: Episodes) -> np.ndarray:
+    size = episodes.observation.shape[1]
+    array = np.asarray(value, np.float32)
+    if array.shape not in ((), (size,)) or not (np.isfinite(array) & (array >= 0)).all():
+        raise ValueError(
+            f"{name} must be one number or {size}, finite and not negative, but is {value}."
+        )
+    return np.broadcast_to(array, (size,))
+
+
 def _score_futures(model, starts, horizons, particles, scale, key) -> dict[str, np.ndarray]:
     """Each metric at each start and horizon, `[starts, horizons]`."""
     at = np.asarray(horizons) - 1
 
     @eqx.filter_jit
     def run(model, *inputs):
-        def one(inputs):
-            state, actions, future, key = inputs
-            cloud = open_loop(model, state, actions, key=key, particles=particles)[:, at]
-            return jax.vmap(_score_cloud, (1, 0))(cloud / scale, future[at] / scale)
+        def futures(state, actions, key):
+            return open_loop(model, state, actions, key=key, particles=particles)[:, at]
 
-        return jax.lax.map(one, inputs, batch_size=START_BATCH)
+        states, actions, future, keys = inputs
+        clouds = jnp.swapaxes(jax.vmap(futures)(states, actions, keys), 1, 2) / scale
+        pairs = (clouds, future[:, at] / scale)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), pairs)
+        # One cloud at a time: the distances between all particles of all clouds would not fit.
+        table = jax.lax.map(lambda pair: _score_cloud(*pair), flat)
+        return jax.tree.map(lambda x: x.reshape(len(states), len(at)), table)
 
-    keys = jax.random.split(key, len(starts.state))
-    table = run(model, starts.state, starts.action, starts.future, keys)
-    return {name: np.asarray(values) for name, values in table.items()}
+    number = len(starts.state)
+    inputs = (starts.state, starts.action, starts.future, jax.random.split(key, number))
+    tables = []
+    for first in range(0, number, START_BLOCK):
+        # Every block has the same shape, so that there is one compilation.
+        rows = np.minimum(np.arange(first, first + START_BLOCK), number - 1)
+        table = run(model, *(x[rows] for x in inputs))
+        tables.append({name: np.asarray(values) for name, values in table.items()})
+    return {name: np.concatenate([t[name] for t in tables])[:number] for name in tables[0]}
 
 
 def _score_cloud(cloud: Array, value: Array) -> dict[str, Array]:

@@ -45,8 +45,16 @@ def mode_report(
         num_samples: draws a point.
 
     Returns:
-        Averages over all points.
+        Averages over the modes of all points.
+
+    Raises:
+        ValueError: a tolerance or weight that is not positive, or no mode of the law is that heavy.
     """
+    if not (np.all(np.asarray(tolerance) > 0) and min_weight > 0):
+        raise ValueError(
+            "tolerance and min_weight must be positive, but are "
+            f"{np.asarray(tolerance).tolist()} and {min_weight}."
+        )
     tolerance = jnp.asarray(tolerance, float)
 
     def at(state, action, key):
@@ -63,6 +71,8 @@ def mode_report(
     keys = jax.random.split(key, states.shape[0])
     counts = eqx.filter_jit(jax.vmap(at))(jnp.asarray(states), jnp.asarray(actions), keys)
     hit, is_true, right, is_found, error = (float(jnp.sum(count)) for count in counts)
+    if not is_true:
+        raise ValueError(f"no mode of the law has weight {min_weight} or more; lower min_weight.")
     return ModeReport(hit / is_true, right / max(is_found, 1.0), error / is_true)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
-from .checks import as_float, check_event, check_like, check_positive, check_trailing
+from .checks import as_event, as_float, check_like, check_positive, check_trailing
 
 LEVEL_MARGIN = 1e-6  # keeps levels inside (0, 1), where quantiles are finite
 
@@ -75,9 +75,7 @@ class AutoregressiveBins(AbstractDistribution):
         value, _ = jax.lax.scan(step, jnp.zeros(self.event_shape), dims)
         return self.shift + self.scale * value
 
-    def abduct(
-        self, value: Float[Array, " dim"], *, key: PRNGKeyArray | None = None
-    ) -> Float[Array, " dim"]:
+    def abduct(self, value: Any, *, key: PRNGKeyArray | None = None) -> Float[Array, " dim"]:
         return self._conditionals(value, lambda bins, x: bins.cdf(x))
 
     def log_prob(self, value: Any) -> Float[Array, ""]:
@@ -101,8 +99,7 @@ class AutoregressiveBins(AbstractDistribution):
         return eqx.tree_at(where, self, (shift + scale * self.shift, scale * self.scale))
 
     def _conditionals(self, value, function) -> Float[Array, " dim"]:
-        check_event(value, self.event_shape)
-        x = (value - self.shift) / self.scale
+        x = (as_event(value, self.event_shape) - self.shift) / self.scale
 
         def one(d):
             previous = jnp.where(jnp.arange(x.shape[0]) < d, x, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution, Modes
-from .checks import as_float, check_event, check_logits, check_trailing
+from .checks import as_event, as_float, check_logits, check_trailing
 from .choice import abduct_choice, choose, nan_unless
 
 
@@ -79,7 +79,7 @@ class OneHotCategoricals(AbstractDistribution):
         return nan_unless(~jnp.isnan(probs), value)
 
     def abduct(self, value: Any, *, key: PRNGKeyArray) -> Float[Array, " dim"]:
-        check_event(value, self.event_shape)
+        value = as_event(value, self.event_shape)
         padded = self.to_groups(self.log_probs(), fill=-jnp.inf)
         index = jnp.argmax(self.to_groups(value, fill=-jnp.inf), axis=-1)
         keys = jax.random.split(key, len(self.sizes))
@@ -94,7 +94,7 @@ class OneHotCategoricals(AbstractDistribution):
         return distrax.Independent(distrax.OneHotCategorical(logits=logits), 1)
 
     def log_prob(self, value: Any) -> Float[Array, "*batch"]:
-        check_event(value, self.event_shape)
+        value = as_event(value, self.event_shape)
         # 0 * -inf: a class that is impossible and did not happen says nothing.
         log_probs = self.log_probs()
         silent = (value == 0) & (log_probs == -jnp.inf)
@@ -143,7 +143,7 @@ class OneHotCategoricals(AbstractDistribution):
 
     def cdf(self, value: Any) -> Float[Array, "*batch dim"]:
         """Each entry is 0 or 1: P(entry <= value), `[dim]`."""
-        check_event(value, self.event_shape)
+        value = as_event(value, self.event_shape)
         return jnp.where(value < 0, 0.0, jnp.where(value < 1, 1 - self.mean(), 1.0))
 
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:

@@ -43,7 +43,14 @@ def check_like(name: str, array: Array, other_name: str, other: Array) -> None:
         )
 
 
-def check_event(value: Array, event_shape: tuple[int, ...], name: str = "value") -> None:
+def as_event(value: object, event_shape: tuple[int, ...], name: str = "value") -> Array:
+    """`value` as a floating-point array, checked to be one event."""
+    array = as_float(name, value)
+    check_event(array, event_shape, name)
+    return array
+
+
+def check_event(value: object, event_shape: tuple[int, ...], name: str = "value") -> None:
     """Raise `ValueError` unless `value` is one event: a batch would be summed away silently."""
     shape = jnp.shape(value)
     if shape != event_shape:

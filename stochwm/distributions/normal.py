@@ -9,7 +9,7 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
-from .checks import as_float, check_event, check_finite, check_like, check_positive, check_trailing
+from .checks import as_event, as_float, check_finite, check_like, check_positive, check_trailing
 
 LOG_2PI = 1.8378770664093453
 
@@ -47,11 +47,8 @@ class DiagNormal(AbstractDistribution):
     def push(self, noise: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
         return self.loc + self.scale * noise
 
-    def abduct(
-        self, value: Float[Array, "*batch dim"], *, key: PRNGKeyArray | None = None
-    ) -> Float[Array, "*batch dim"]:
-        check_event(value, self.event_shape)
-        return (value - self.loc) / self.scale
+    def abduct(self, value: Any, *, key: PRNGKeyArray | None = None) -> Float[Array, "*batch dim"]:
+        return (as_event(value, self.event_shape) - self.loc) / self.scale
 
     def to_distrax(self):
         import distrax
@@ -158,11 +155,9 @@ class FullNormal(AbstractDistribution):
         # tril: no gradient for entries above the diagonal, which are not parameters.
         return self.loc + jnp.einsum("...ij,...j->...i", jnp.tril(self.scale_tril), noise)
 
-    def abduct(
-        self, value: Float[Array, " dim"], *, key: PRNGKeyArray | None = None
-    ) -> Float[Array, " dim"]:
-        check_event(value, self.event_shape)
-        return solve_triangular(self.scale_tril, value - self.loc, lower=True)
+    def abduct(self, value: Any, *, key: PRNGKeyArray | None = None) -> Float[Array, " dim"]:
+        residual = as_event(value, self.event_shape) - self.loc
+        return solve_triangular(self.scale_tril, residual, lower=True)
 
     def to_distrax(self):
         import distrax

@@ -24,7 +24,7 @@ class UniformMixture(AbstractMixture):
 
     members: AbstractSampler
 
-    def __init__(self, members: AbstractSampler):
+    def __init__(self, members: Any):
         """Make a mixture of `members`, whose array leaves share a leading axis K.
 
         Raises:

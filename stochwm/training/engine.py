@@ -38,16 +38,18 @@ def begin(params: PyTree[Array], optimizer: optax.GradientTransformation) -> Tra
         raise ValueError("model must hold a floating-point array that can learn, but holds none.")
     num_members = leaves[0].shape[0]
     never = jnp.full((num_members,), jnp.inf)
-    # Copies: a donated state must not hold one buffer twice, nor the caller's.
-    return TrainState(
-        params=jax.tree.map(jnp.copy, params),
+    state = TrainState(
+        params=params,
         opt_state=eqx.filter_vmap(optimizer.init)(params),
-        best=jax.tree.map(jnp.copy, params),
+        best=params,
         best_loss=never,
-        last_loss=jnp.copy(never),
+        last_loss=never,
         step=jnp.zeros((), int),
         stale=jnp.zeros((), int),
     )
+    # Copies: a donated state must not hold one buffer twice, nor the caller's. The dtype is given,
+    # because what comes out of the first chunk is not weakly typed, and would be compiled again.
+    return jax.tree.map(lambda x: jnp.array(x, x.dtype), state)
 
 
 class Inputs(eqx.Module):

@@ -16,7 +16,7 @@ from ..transitions import Ensemble
 from .engine import TrainState, begin, make_chunk, make_inputs
 from .errors import TrainingDiverged
 from .inputs import check_data, check_numbers, checksum
-from .loggers import Logger
+from .loggers import Logger, Row
 from .losses import Loss, negative_log_likelihood
 from .trainable import partition_trainable
 
@@ -26,7 +26,7 @@ class Fitted(NamedTuple):
 
     model: Any
     """The model, each member at its best validation loss (or its last step without one)."""
-    history: list[dict[str, float]]
+    history: list[Row]
     """One row an evaluation: `step`, `loss`, `validation_loss` (means over members)."""
     steps: int
     """Optimiser steps done."""
@@ -151,7 +151,7 @@ def fit(
 
 def _resume(
     checkpoint: str | os.PathLike | None, state: TrainState, identity: dict[str, Any]
-) -> tuple[TrainState, list[dict[str, float]]]:
+) -> tuple[TrainState, list[Row]]:
     if checkpoint is None or latest_step(checkpoint) is None:
         return state, []
     metadata = load_step_metadata(checkpoint)
@@ -172,7 +172,7 @@ def _check_finite(finite, step, key, model, history) -> None:
         )
 
 
-def _row(state: TrainState, losses: Array, validated: bool) -> dict[str, float]:
+def _row(state: TrainState, losses: Array, validated: bool) -> Row:
     row = {"step": int(state.step), "loss": float(jnp.mean(losses))}
     if validated:
         row["validation_loss"] = float(jnp.mean(state.last_loss))

@@ -5,8 +5,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-Logger = Callable[[dict[str, float]], None]
-"""`log(row)`, where a row maps names to numbers and holds `step`."""
+Row = dict[str, int | float]
+"""Metrics by name, among them `step`."""
+Logger = Callable[[Row], None]
+"""`log(row)`."""
 
 
 class JsonlLogger:
@@ -17,7 +19,7 @@ class JsonlLogger:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, row: dict[str, float]) -> None:
+    def __call__(self, row: Row) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -39,7 +41,7 @@ class TensorBoardLogger:
             ) from error
         self._writer = SummaryWriter(os.fspath(folder))
 
-    def __call__(self, row: dict[str, float]) -> None:
+    def __call__(self, row: Row) -> None:
         for name, value in row.items():
             if name != "step":
                 self._writer.add_scalar(name, value, int(row["step"]))
