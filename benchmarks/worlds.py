@@ -169,9 +169,12 @@ def y_law(world, state, action, noise):
 def entropies(world, rows):
     """Entropy of the law at up to 1,000 held-out steps, in nats."""
     picked = np.linspace(0, len(rows) - 1, 1000).astype(int)
-    return eqx.filter_jit(jax.vmap(world.entropy))(
-        jnp.asarray(rows.state[picked]), jnp.asarray(rows.action[picked])
-    )
+
+    @eqx.filter_jit
+    def run(world, states, actions):
+        return jax.vmap(world.entropy)(states, actions)
+
+    return run(world, jnp.asarray(rows.state[picked]), jnp.asarray(rows.action[picked]))
 
 
 def modes(mixture, world, rows, key) -> dict[str, float]:

@@ -24,8 +24,11 @@ def imagine_ts1(
 
     Args:
         model: a `Markov` model whose kernel is an `Ensemble`.
+        policy: `policy(state, *, key) -> action`.
         states: where the particles start; every leaf has a leading particle axis.
-        The others are those of `imagine`.
+        key: the only source of randomness.
+        length: number of steps, at least 1.
+        **options: `save`, `record` and `unroll`, as for `imagine`.
 
     Returns:
         last states and trajectories, `[particles, ...]` and `[particles, length, ...]`.

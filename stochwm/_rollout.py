@@ -99,9 +99,16 @@ def replay(
 ) -> tuple[PyTree[Array], Trajectory]:
     """Imagine one future under a given plan (open loop).
 
+    With the key of an `imagine` call and the actions it took, its future comes again.
+
     Args:
+        model: any world model.
+        state: where to start; one state, any pytree.
         actions: one action a step, `[length, action_size]`.
-        The others are those of `imagine`; with its key and its actions, its future comes again.
+        key: the only source of randomness.
+        save: what the trajectory keeps of each state; pass a function that drops large parts.
+        record: `record(state, action, prediction, next_state)`, kept as `aux`.
+        unroll: steps per loop iteration of the compiled scan.
 
     Returns:
         the last state and the `Trajectory`.

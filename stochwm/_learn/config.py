@@ -80,9 +80,10 @@ class LearnConfig:
         data: Any = json.loads(text)
         known = {field.name for field in dataclasses.fields(LearnConfig)}
         if not isinstance(data, dict) or set(data) != known:
+            have = sorted(data) if isinstance(data, dict) else data
             raise ValueError(
                 f"the configuration of a run must have the entries {sorted(known)}, but has "
-                f"{sorted(data) if isinstance(data, dict) else data}: it comes from another version."
+                f"{have}: it comes from another version."
             )
         data["horizons"] = tuple(data["horizons"])
         return LearnConfig(**data)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
 from .blurred_interval import blurred_cdf, blurred_entropy, blurred_log_density
-from .checks import as_float, check_event, check_finite, check_trailing
+from .checks import as_event, as_float, check_finite, check_trailing
 
 BISECTIONS = 50  # halves a float32 bracket until it cannot shrink
 ROUNDING = 4.0  # in units in the last place: a value this close to an atom is the atom
@@ -73,7 +73,7 @@ class UniformBox(AbstractDistribution):
 
     def abduct(self, value: Any, *, key: PRNGKeyArray) -> BoxNoise:
         """Noise given the value it made; what left no trace (the place in an atom) is drawn."""
-        check_event(value, self.event_shape)
+        value = as_event(value, self.event_shape)
         free = self.noise(seed=key)
         width = self.high - self.low
         inside = jnp.where(self.blur > 0, self._before_blur(value, key), value)
@@ -103,7 +103,7 @@ class UniformBox(AbstractDistribution):
 
     def log_prob(self, value: Any) -> Float[Array, "*batch"]:
         """Log mass over dimensions that are atoms plus log density over the others, in nats."""
-        check_event(value, self.event_shape)
+        value = as_event(value, self.event_shape)
         width = self.high - self.low
         size = jnp.maximum(1.0, jnp.maximum(jnp.abs(self.low), jnp.abs(self.high)))
         slack = ROUNDING * jnp.finfo(self.low.dtype).eps * size

@@ -9,7 +9,8 @@ import numpy as np
 def array(name: str, value: Any, ndim: int, axes: str, *, nan: bool = False) -> np.ndarray:
     """`value` as float64 with `ndim` axes of at least 1; `nan` allows NaN (but never infinity).
 
-    **Raises:** `TypeError` when it holds no numbers, `ValueError` for shape or content.
+    Raises:
+        TypeError: it holds no numbers, `ValueError` for shape or content.
     """
     try:
         result = np.asarray(value, dtype=np.float64)
@@ -33,7 +34,8 @@ def arrays(
 ) -> dict[str, np.ndarray]:
     """A dict of arrays by name, checked one by one; the last axis must be the same in all.
 
-    **Raises:** `TypeError` when it is no dict, `ValueError` when it is empty or one of them is bad.
+    Raises:
+        TypeError: it is no dict, `ValueError` when it is empty or one of them is bad.
     """
     check_dict(name, values)
     result = {k: array(f"{name}[{k!r}]", v, ndim, axes, nan=nan) for k, v in values.items()}
@@ -62,7 +64,8 @@ def check_names(names: Sequence[str], size: int) -> None:
 def check_dims(dims: Sequence[int], size: int) -> tuple[int, ...]:
     """Chosen dimensions as a tuple.
 
-    **Raises:** `ValueError` when there is none, one is chosen twice, or one is out of range.
+    Raises:
+        ValueError: there is none, one is chosen twice, or one is out of range.
     """
     chosen = tuple(int(d) for d in dims)
     if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(size)):

@@ -15,7 +15,8 @@ def check_futures(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Imagined clouds and real futures as arrays of one horizon and one state.
 
-    **Raises:** `ValueError` or `TypeError` naming the argument.
+    Raises:
+        ValueError, TypeError: naming the argument.
     """
     clouds = checks.arrays("imagined", imagined, 3, _AXES, nan=True)
     real = checks.array("real", real, 3, "[futures, horizon + 1, dim]", nan=True)

@@ -17,13 +17,13 @@ _COLUMNS = 6
 def filmstrip(frames: Sequence[Any], captions: Sequence[str]) -> "matplotlib.figure.Figure":
     """Frames from left to right, six a row, a caption above each.
 
-    **Arguments:**
+    Args:
+        frames: uint8 images, each `[height, width, 3]` or `[height, width]` (grey).
+        captions: one a frame.
 
-    - `frames`: uint8 images, each `[height, width, 3]` or `[height, width]` (grey).
-    - `captions`: one a frame.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument; `ImportError` when matplotlib is
-    missing.
+    Raises:
+        ValueError, TypeError: naming the argument
+        ImportError: matplotlib is missing.
     """
     images = [_image(f"frames[{i}]", frame) for i, frame in enumerate(frames)]
     if not images:

@@ -32,17 +32,18 @@ def fan_chart(
     particles: the darker, the larger the share of them that is there, on one scale for the row, so
     that branches stay branches. Lines are the 5, 50 and 95 % quantiles of the particles.
 
-    **Arguments:**
+    Args:
+        imagined: particles by model name, each `[particles, horizon + 1, dim]`; particles may
+            differ in number. NaN where a particle has ended.
+        real: `[futures, horizon + 1, dim]`, NaN after the end of an episode; 24 are drawn at most.
+        names: one a dimension.
+        dims: which dimensions to draw; otherwise those whose particles vary most.
+        max_dims: how many are picked at most when `dims` is not given.
 
-    - `imagined`: particles by model name, each `[particles, horizon + 1, dim]`; particles may
-      differ in number. NaN where a particle has ended.
-    - `real`: `[futures, horizon + 1, dim]`, NaN after the end of an episode; 24 are drawn at most.
-    - `names`: one a dimension.
-    - `dims`: which dimensions to draw; otherwise those whose particles vary most.
-    - `max_dims`: how many are picked at most when `dims` is not given.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument, for wrong shapes, infinite values
-    or unknown dimensions; `ImportError` when matplotlib is missing.
+    Raises:
+        ValueError, TypeError: naming the argument, for wrong shapes, infinite values or unknown
+            dimensions
+        ImportError: matplotlib is missing.
     """
     particles, real = clouds.check_futures(imagined, real, names)
     size = real.shape[-1]

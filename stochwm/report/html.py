@@ -47,16 +47,17 @@ def write_html(
     Pictures are inside the page; it loads nothing, runs nothing, and follows the reader's choice of
     light or dark. A table of contents appears from four sections on.
 
-    **Arguments:**
+    Args:
+        path: of the file, replaced if present; its folder must exist.
+        title, subtitle: plain text.
+        sections: in order.
 
-    - `path`: of the file, replaced if present; its folder must exist.
-    - `title`, `subtitle`: plain text.
-    - `sections`: in order.
+    Returns:
+        the path.
 
-    **Returns:** the path.
-
-    **Raises:** `ValueError` when there is no section or the folder does not exist; `ImportError`
-    when there are figures and matplotlib is missing.
+    Raises:
+        ValueError: there is no section or the folder does not exist
+        ImportError: there are figures and matplotlib is missing.
     """
     path = Path(path)
     if not sections:

@@ -25,14 +25,14 @@ def one_step_scatter(
     dimension (or only one that moves): one histogram a source on one axes; a source of fewer than
     20 draws is drawn as ticks, since a histogram of them would say little.
 
-    **Arguments:**
+    Args:
+        draws: by source, such as "real", "true law", "mixture", "Gaussian": each `[n, dim]`.
+        names: one a dimension.
+        dims: the one or two dimensions to draw; otherwise the two of largest spread.
 
-    - `draws`: by source, such as "real", "true law", "mixture", "Gaussian": each `[n, dim]`.
-    - `names`: one a dimension.
-    - `dims`: the one or two dimensions to draw; otherwise the two of largest spread.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument, for wrong shapes or NaN;
-    `ImportError` when matplotlib is missing.
+    Raises:
+        ValueError, TypeError: naming the argument, for wrong shapes or NaN
+        ImportError: matplotlib is missing.
     """
     clouds = checks.arrays("draws", draws, 2, "[n, dim]")
     size = next(iter(clouds.values())).shape[-1]

@@ -20,13 +20,13 @@ def outcome_bars(
 ) -> "matplotlib.figure.Figure":
     """How often each outcome comes, as grouped bars, one group an outcome, one bar a source.
 
-    **Arguments:**
+    Args:
+        probabilities: by source, `[n, dim]`: one-hot draws or probabilities; their mean is drawn.
+        names: one an outcome. Only outcomes that occur are drawn, at most the 12 most frequent.
 
-    - `probabilities`: by source, `[n, dim]`: one-hot draws or probabilities; their mean is drawn.
-    - `names`: one an outcome. Only outcomes that occur are drawn, at most the 12 most frequent.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument, for wrong shapes or values outside
-    0 to 1; `ImportError` when matplotlib is missing.
+    Raises:
+        ValueError, TypeError: naming the argument, for wrong shapes or values outside 0 to 1
+        ImportError: matplotlib is missing.
     """
     rows = checks.arrays("probabilities", probabilities, 2, "[n, dim]")
     for label, values in rows.items():
@@ -64,15 +64,15 @@ def outcome_fan(
     One panel a model and one for the real futures, on one scale: outcomes downwards, the horizon to
     the right, the darker the more futures are there.
 
-    **Arguments:**
+    Args:
+        imagined: one-hot particles (or probabilities) by model name, each
+            `[particles, horizon + 1, dim]`, NaN where a particle has ended.
+        real: `[futures, horizon + 1, dim]`, NaN after the end of an episode.
+        names: one a dimension. Only those that occur are drawn, at most the 20 most frequent.
 
-    - `imagined`: one-hot particles (or probabilities) by model name, each
-      `[particles, horizon + 1, dim]`, NaN where a particle has ended.
-    - `real`: `[futures, horizon + 1, dim]`, NaN after the end of an episode.
-    - `names`: one a dimension. Only those that occur are drawn, at most the 20 most frequent.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument, for wrong shapes or values outside
-    0 to 1; `ImportError` when matplotlib is missing.
+    Raises:
+        ValueError, TypeError: naming the argument, for wrong shapes or values outside 0 to 1
+        ImportError: matplotlib is missing.
     """
     particles, real = clouds.check_futures(imagined, real, names)
     panels = {**particles, f"real ({len(real)} future{'s'[: len(real) > 1]})": real}

@@ -22,14 +22,14 @@ def learning_curves(
 ) -> "matplotlib.figure.Figure":
     """Loss over training: thin for training, bold for validation.
 
-    **Arguments:**
+    Args:
+        histories: rows by model name; a row has `step` and may have `loss` and `validation_loss`
+            (missing, None or NaN where not measured).
+        ylabel: what the loss is, with its unit.
 
-    - `histories`: rows by model name; a row has `step` and may have `loss` and `validation_loss`
-      (missing, None or NaN where not measured).
-    - `ylabel`: what the loss is, with its unit.
-
-    **Raises:** `ValueError` naming the argument, when there are no rows, no finite loss or no step;
-    `ImportError` when matplotlib is missing.
+    Raises:
+        ValueError: naming the argument, when there are no rows, no finite loss or no step
+        ImportError: matplotlib is missing.
     """
     checks.check_dict("histories", histories)
     label = f"Learning curves of {', '.join(histories)}: {ylabel} over update steps."
@@ -99,14 +99,14 @@ def score_by_horizon(
 ) -> "matplotlib.figure.Figure":
     """A score against the horizon, with its confidence band; log axis for long horizons.
 
-    **Arguments:**
+    Args:
+        scores: by model name: `horizon` (increasing, at least 1) and `value`, and either both of
+            `low` and `high` or neither; all of one length. NaN leaves a gap.
+        ylabel: what the score is, with its unit, and which direction is better.
 
-    - `scores`: by model name: `horizon` (increasing, at least 1) and `value`, and either both of
-      `low` and `high` or neither; all of one length. NaN leaves a gap.
-    - `ylabel`: what the score is, with its unit, and which direction is better.
-
-    **Raises:** `ValueError` or `TypeError` naming the argument; `ImportError` when matplotlib is
-    missing.
+    Raises:
+        ValueError, TypeError: naming the argument
+        ImportError: matplotlib is missing.
     """
     checks.check_dict("scores", scores)
     columns = {name: _score(f"scores[{name!r}]", entry) for name, entry in scores.items()}

@@ -77,7 +77,8 @@ _RC = {
 def require_matplotlib() -> ModuleType:
     """The matplotlib module, imported when the first figure is made.
 
-    **Raises:** `ImportError` naming the extra to install.
+    Raises:
+        ImportError: naming the extra to install.
     """
     try:
         import matplotlib
@@ -99,7 +100,8 @@ def require_matplotlib() -> ModuleType:
 def house_style() -> Iterator[ModuleType]:
     """Matplotlib in the style of the house, inside a `with` block; settings are put back after it.
 
-    **Raises:** `ImportError` naming the extra to install, when matplotlib is missing.
+    Raises:
+        ImportError: naming the extra to install, when matplotlib is missing.
     """
     matplotlib = require_matplotlib()
     with matplotlib.rc_context():
@@ -123,12 +125,12 @@ def styled(function: Callable) -> Callable:
 def new_figure(width: float, height: float, *, label: str) -> "matplotlib.figure.Figure":
     """An empty figure on an Agg canvas, unknown to pyplot, with constrained layout.
 
-    **Arguments:**
+    Args:
+        width, height: in inches.
+        label: what the figure shows, in words; the page gives it to those who cannot see it.
 
-    - `width`, `height`: in inches.
-    - `label`: what the figure shows, in words; the page gives it to those who cannot see it.
-
-    **Raises:** `ImportError` naming the extra to install, when matplotlib is missing.
+    Raises:
+        ImportError: naming the extra to install, when matplotlib is missing.
     """
     matplotlib = require_matplotlib()
     figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")

@@ -57,7 +57,8 @@ class Ensemble(AbstractTransition):
     def member(self, index: Any) -> AbstractTransition:
         """Member number `index`, as a kernel of its own.
 
-        **Raises:** `ValueError` for an `int` that is out of range: JAX would clamp it.
+        Raises:
+            ValueError: an `int` that is out of range: JAX would clamp it.
         """
         if isinstance(index, int) and not -self.num_members <= index < self.num_members:
             raise ValueError(f"index must name one of {self.num_members} members, but is {index}.")

@@ -1,0 +1,82 @@
+"""Modes of a prediction against those of a law, with planted mistakes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stochwm.calibration import mode_report
+from stochwm.distributions import DiagNormalMixture
+
+STATES, ACTIONS = np.linspace(-1, 1, 4)[:, None].astype(np.float32), np.zeros((4, 1), np.float32)
+NOTHING = -20.0  # the logit of a component that is not there
+
+
+def peaks(places, weights):
+    """Narrow peaks around the state, three components whatever their number."""
+
+    def predict(state, action):
+        missing = 3 - len(places)
+        loc = state[0] + jnp.array([*places, *[0.0] * missing])[:, None]
+        logits = jnp.array([*np.log(weights), *[NOTHING] * missing], float)
+        return DiagNormalMixture(logits, loc, jnp.full((3, 1), 0.1))
+
+    return predict
+
+
+LAW = peaks([-2.0, 2.0], [0.3, 0.7])
+
+
+def report(model, law=LAW, **options):
+    options = {"tolerance": 0.2, "key": jax.random.key(0)} | options
+    return mode_report(model, law, STATES, ACTIONS, **options)
+
+
+def test_the_truth_is_found():
+    found = report(LAW)
+    assert (found.recall, found.precision) == (1.0, 1.0)
+    assert found.weight_error < 0.02
+
+
+def test_a_dropped_mode_lowers_recall():
+    found = report(peaks([2.0], [1.0]))
+    assert (found.recall, found.precision) == (0.5, 1.0)
+    assert found.weight_error == pytest.approx(0.3, abs=0.02)
+
+
+def test_an_invented_mode_lowers_precision():
+    found = report(peaks([-2.0, 2.0, 0.5], [0.3, 0.5, 0.2]))
+    assert found.recall == 1.0
+    assert found.precision == pytest.approx(2 / 3)
+
+
+def test_wrong_weights_are_seen():
+    found = report(peaks([-2.0, 2.0], [0.5, 0.5]))
+    assert (found.recall, found.precision) == (1.0, 1.0)
+    assert found.weight_error == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_mode_beyond_the_tolerance_is_not_found():
+    shifted = peaks([-2.0, 2.3], [0.3, 0.7])
+    assert report(shifted).recall == 0.5
+    assert report(shifted, tolerance=np.array([0.35])).recall == 1.0
+
+
+def test_light_modes_are_left_out():
+    law = peaks([-2.0, 2.0, 6.0], [0.3, 0.68, 0.02])
+    assert report(LAW, law).recall == 1.0
+    assert report(LAW, law, min_weight=0.01).recall == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": 0.0}, "tolerance and min_weight must be positive"),
+        ({"tolerance": np.array([-1.0])}, "tolerance"),
+        ({"min_weight": 0.0}, "min_weight must be positive"),
+        ({"min_weight": 0.9}, "no mode of the law has weight 0.9"),
+    ],
+)
+def test_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        report(LAW, **options)
