@@ -1,7 +1,7 @@
 """The tables of transitions and world models: a name, and a constructor from a key.
 
 All share one shape, so that the laws compile little: states `[2]` (one-hot for the categorical
-ones), actions `[1]`, narrow networks.
+ones), actions `[1]`, linear networks.
 """
 
 from functools import partial
@@ -31,7 +31,7 @@ from stochwm.transitions import (
 
 STATE = jnp.array([1.0, 0.0])
 ACTION = jnp.array([0.5])
-SMALL = {"width": 8, "depth": 1}
+SMALL = {"width": 8, "depth": 0}
 
 
 def gaussian(key):
@@ -106,9 +106,8 @@ def markov(make, key):
 
 
 WORLD_MODELS = {
-    "Markov with the defaults": lambda key: Markov(gaussian(key)),
     "Markov with heads": partial(markov, partial(standardised, full_gaussian)),
-    "Markov of an Ensemble": partial(markov, partial(ensemble, mixture_density)),
+    "Markov of an Ensemble": partial(markov, partial(ensemble, gaussian)),
     "Markov of categories": partial(markov, categorical),
 }
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.cases_models import Line
 
 from stochwm import replay
 from stochwm.calibration import Persistence, choose_starts, evaluate, evaluate_density, open_loop
@@ -15,6 +14,7 @@ from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition, Ensemble
+from tests.cases_models import Line
 
 SCALE = 0.2
 KEY = jax.random.key(0)
@@ -46,7 +46,7 @@ def make_episodes(lengths, seed=0):
 
 
 EPISODES = make_episodes([30] * 12)
-UNEVEN = make_episodes([3, 1, 12, 5])
+UNEVEN = make_episodes([3, 1, 8, 5])
 
 
 def error(rows, bias=0.3):
@@ -83,11 +83,9 @@ def test_rows_are_ordered_and_nothing_is_skipped(card):
 
 
 def test_a_wrong_model_scores_worse(card):
-    wrong = evaluate(
-        Markov(line(bias=0.6)), EPISODES, key=KEY, horizons=(1, 4), num_particles=50, scale=2.0
-    )
+    wrong = evaluate(Markov(line(bias=0.6)), EPISODES, key=KEY, horizons=(1, 4), num_particles=50)
     assert wrong.get("nll").low > card.get("nll").high
-    assert 2 * wrong.get("energy", 4).low > card.get("energy", 4).high  # in units of scale 2
+    assert wrong.get("energy", 4).low > card.get("energy", 4).high
     assert wrong.get("coverage90", 4).value < 0.7
 
 
@@ -126,14 +124,14 @@ def test_starts_equal_a_slow_loop():
             np.testing.assert_array_equal(starts.action[row, :there], episode.action[t : t + there])
             future = episode.observation[t + 1 : t + 1 + there]
             np.testing.assert_array_equal(starts.future[row, :there], future)
-            np.testing.assert_array_equal(starts.future[row, there:, 0], episode.observation[-1])
+            assert (starts.future[row, there:] == episode.observation[-1]).all()
             row += 1
     assert row == len(starts.state) == UNEVEN.num_transitions
 
 
 def test_few_starts_are_spread_over_the_episodes():
     starts = choose_starts(EPISODES, 5, 2)
-    assert starts.episode.tolist() == [0, 2, 5, 8, 11]
+    assert starts.episode.tolist() == [0, 3, 6, 8, 11]
     assert len(np.unique(starts.state)) == 5
 
 
@@ -143,7 +141,7 @@ def test_open_loop_of_a_single_kernel_is_replay():
     assert cloud.shape == (4, 3, 1)
     for particle, key in zip(cloud, jax.random.split(KEY, 4), strict=True):
         alone = replay(model, jnp.zeros(1), actions, key=key)[1].state
-        np.testing.assert_allclose(particle, alone, rtol=1e-6)
+        np.testing.assert_allclose(particle, alone, atol=1e-6)
     assert len(np.unique(cloud[:, 0])) == 4
 
 
@@ -179,8 +177,8 @@ class Sampled(AbstractTransition):
 
 
 def test_short_episodes_are_skipped_with_the_reason():
-    card = evaluate(Markov(line()), UNEVEN, key=KEY, horizons=(1, 9), num_particles=2)
-    assert card.skipped == ("horizon 9: only 4 futures are that long",)
+    card = evaluate(Markov(line()), UNEVEN, key=KEY, horizons=(1, 4), num_particles=50)
+    assert card.skipped == ("horizon 4: only 7 futures are that long",)
     assert card.series("energy")["horizon"] == [1]
     assert card.get("energy").count == UNEVEN.num_transitions
 

@@ -10,8 +10,8 @@ from jax.scipy.stats import norm
 
 from stochwm.calibration import covered, crps, energy_score
 
-CLOUD = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-VALUE = np.array([0.3, -1.2], np.float32)
+CLOUD = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), "float32")
+VALUE = jnp.array([0.3, -1.2])
 many = jax.jit(jax.vmap(energy_score))
 
 
@@ -34,7 +34,7 @@ def test_energy_score_equals_the_slow_one(number):
 
 @pytest.mark.parametrize("number", [2, 3, 20])
 def test_crps_equals_the_slow_one_in_each_dimension(number):
-    expected = [slow_energy(CLOUD[:number, [d]], VALUE[[d]]) for d in range(2)]
+    expected = [slow_energy(CLOUD[:number, d : d + 1], VALUE[d : d + 1]) for d in range(2)]
     np.testing.assert_allclose(crps(CLOUD[:number], VALUE), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -46,17 +46,17 @@ def test_energy_score_of_one_dimension_is_the_crps():
 @pytest.mark.parametrize("value", [-1.0, 0.5, 4.0])
 def test_crps_of_a_normal(value):
     """Gneiting & Raftery (2007), equation 21 worked out for N(1, 2^2)."""
-    draws = 1 + 2 * np.random.default_rng(1).normal(size=(40_000, 1)).astype(np.float32)
+    draws = 1 + 2 * jax.random.normal(jax.random.key(1), (40_000, 1))
     z = (value - 1) / 2
     exact = 2 * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / math.sqrt(math.pi))
-    np.testing.assert_allclose(crps(draws, np.array([value], np.float32))[0], exact, atol=0.03)
+    np.testing.assert_allclose(crps(draws, jnp.array([value]))[0], exact, atol=0.03)
 
 
 def test_crps_keeps_its_digits_with_many_samples_far_from_zero():
     """The ranks of a sorted sum are large: float32 must not lose the score in them."""
-    draws = 1000 + np.random.default_rng(2).normal(size=(1000, 1)).astype(np.float32)
-    value = np.array([1000.5], np.float32)
-    np.testing.assert_allclose(crps(draws, value)[0], slow_energy(draws[:, :], value), atol=2e-3)
+    draws = 1000 + jax.random.normal(jax.random.key(2), (500, 1))
+    value = jnp.array([1000.5])
+    np.testing.assert_allclose(crps(draws, value)[0], slow_energy(draws, value), atol=2e-3)
 
 
 @pytest.mark.parametrize("score", [energy_score, lambda *args: jnp.mean(crps(*args))])
@@ -107,21 +107,21 @@ def test_gradient_at_coincident_points_is_finite():
 
 
 @pytest.mark.parametrize("score", [energy_score, crps])
-@pytest.mark.parametrize("shapes", [((1, 2), (2,)), ((5, 2), (3,))])
-def test_scores_refuse(score, shapes):
-    samples, value = (jnp.zeros(shape) for shape in shapes)
-    with pytest.raises(ValueError, match="at least 2 samples"):
-        score(samples, value)
+def test_scores_refuse(score):
+    with pytest.raises(ValueError, match=r"at least 2 samples.*\(1, 2\)"):
+        score(jnp.zeros((1, 2)), jnp.zeros(2))
+    with pytest.raises((ValueError, TypeError)):  # a TypeError where shapes are checked on entry
+        score(jnp.zeros((5, 2)), jnp.zeros(3))
 
 
-@pytest.mark.parametrize("number", [20, 100])
+@pytest.mark.parametrize("number", [20, 50, 100])
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_coverage_of_the_truth_is_its_level(number, level):
     """All ranks that another draw of the same law can have among the samples, each as likely."""
     samples = jnp.arange(number, dtype=float)[:, None]
     values = jnp.arange(number + 1, dtype=float)[:, None] - 0.5
     inside = jax.vmap(lambda value: covered(samples, value, level))(values)
-    assert abs(float(inside.mean()) - level) <= 1 / number
+    assert abs(float(inside.mean()) - level) <= 1 / (number + 1)
     inside = np.asarray(inside)[:, 0]
     assert (inside == inside[::-1]).all()
 

@@ -1,7 +1,6 @@
 """The laws that ship: each must pass an honest model, and catch the fault it is there for."""
 
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import stochwm.testing
 from stochwm.distributions import (
     AbstractSampler,
     Deterministic,
@@ -312,7 +312,7 @@ def test_an_honest_world_model_passes():
     check_world_model(Markov(Kernel(honest), honest_reward), STATE, ACTION, key=KEY)
 
 
-@pytest.mark.parametrize("num_samples", [0, 7, -4])
+@pytest.mark.parametrize("num_samples", [1, 0, -4])
 def test_impossible_numbers_of_samples_are_refused(num_samples):
     with pytest.raises(ValueError, match=f"num_samples.* {num_samples}"):
         check_transition(Kernel(honest), STATE, ACTION, key=KEY, num_samples=num_samples)
@@ -324,5 +324,6 @@ def test_futures_of_one_step_are_refused():
 
 
 def test_no_test_framework_is_needed():
-    code = "import sys, stochwm.testing; assert 'pytest' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    sources = [path.read_text() for path in Path(stochwm.testing.__file__).parent.glob("*.py")]
+    assert len(sources) > 3
+    assert not any("pytest" in source for source in sources)

@@ -24,7 +24,7 @@ from stochwm.transitions import (
     Standardiser,
     moment_matched,
 )
-from tests.cases_models import ACTION, SMALL, STATE, TRANSITIONS, ensemble, gaussian, standardised
+from tests.cases_models import ACTION, STATE, TRANSITIONS, ensemble, gaussian, standardised
 
 KEY = jax.random.key(0)
 
@@ -282,5 +282,5 @@ def test_an_abstract_transition_cannot_be_made():
 
 
 def test_default_networks_have_the_size_asked_for():
-    network = Gaussian(2, 1, **SMALL, key=KEY).network
+    network = Gaussian(2, 1, width=8, depth=1, key=KEY).network
     assert [layer.weight.shape for layer in network.layers] == [(8, 3), (4, 8)]

@@ -164,7 +164,7 @@ def _by_horizon(cards: dict[str, Scorecard], labels: dict[str, str]) -> Any:
     return Section("Scores by horizon", (), tuple(figures), None)
 
 
-def _known(series: dict[str, list[float]]) -> dict[str, list[float]]:
+def _known(series: dict[str, list[int | float]]) -> dict[str, list[int | float]]:
     """Without the interval where a single episode leaves none."""
     if all(math.isnan(low) for low in series["low"]):
         return {name: series[name] for name in ("horizon", "value")}

@@ -39,7 +39,7 @@ class Scorecard:
         have = sorted({(score.metric, score.horizon) for score in self.scores})
         raise KeyError(f"no score {metric!r} at horizon {horizon}; there are {have}")
 
-    def series(self, metric: str) -> dict[str, list[float]]:
+    def series(self, metric: str) -> dict[str, list[int | float]]:
         """`horizon`, `value`, `low` and `high` of one metric, for plots."""
         rows = [score for score in self.scores if score.metric == metric]
         return {name: [getattr(row, name) for row in rows] for name in COLUMNS[1:5]}

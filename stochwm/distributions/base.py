@@ -81,7 +81,8 @@ class AbstractDistribution(AbstractSampler):
 
     def log_prob(self, value: Any) -> Float[Array, ""]:
         """Log density (log mass for atoms and categories) at one value, in nats."""
-        return self.to_distrax().log_prob(value)
+        twin: Any = self.to_distrax()
+        return twin.log_prob(value)
 
     def mean(self) -> Any:
         """Expected value, of the event shape."""

@@ -1,5 +1,7 @@
 """Certified bounds for the entropy and the divergence of mixtures of normals."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,8 +25,8 @@ def entropy_bounds_of_normals(
     Bhattacharyya distances below, KL divergences above; and above it never exceeds the entropy of
     the normal with the same covariance.
     """
-    parts, log_weights = mixture.components(), mixture.log_weights()
-    weights = mixture.weights()
+    parts: Any = mixture.components()
+    log_weights, weights = mixture.log_weights(), mixture.weights()
     own = jnp.sum(weights * _each(lambda p: p.entropy(), parts))
 
     def bound(distance):

@@ -1,5 +1,7 @@
 """Bad parameters are refused while shapes are known; bad values wherever they are concrete."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -50,7 +52,7 @@ def as_event(value: object, event_shape: tuple[int, ...], name: str = "value") -
     return array
 
 
-def check_event(value: object, event_shape: tuple[int, ...], name: str = "value") -> None:
+def check_event(value: Any, event_shape: tuple[int, ...], name: str = "value") -> None:
     """Raise `ValueError` unless `value` is one event: a batch would be summed away silently."""
     shape = jnp.shape(value)
     if shape != event_shape:

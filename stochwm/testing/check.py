@@ -35,11 +35,11 @@ def check_transition(
         key: for the samples.
         tolerance: by how many standard errors the moments of the samples may differ from `mean()`
             and `variance()`.
-        num_samples: samples for those moments, a positive multiple of 4.
+        num_samples: samples for those moments, at least 2.
 
     Raises:
         AssertionError: a law is broken; the message names it, says what was seen and what to do.
-        ValueError: `num_samples` is not a positive multiple of 4.
+        ValueError: `num_samples` is below 2.
     """
     state, action = jax.tree.map(jnp.asarray, (state, action))
     case = TransitionCase(transition, state, action, key, tolerance, num_samples)
@@ -69,7 +69,7 @@ def check_world_model(
 
     Raises:
         AssertionError: a law is broken; the message names it, says what was seen and what to do.
-        ValueError: `length` is below 2, or `num_samples` is not a positive multiple of 4.
+        ValueError: `length` is below 2, or `num_samples` is below 2.
     """
     state, action = jax.tree.map(jnp.asarray, (state, action))
     case = WorldModelCase(model, state, action, key, length)

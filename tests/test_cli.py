@@ -1,0 +1,198 @@
+"""The command line: help, what each verb passes on, and errors without a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from stochwm import _learn as jobs
+from stochwm import cli
+from stochwm._learn import LearnConfig
+from stochwm.training import TensorBoardLogger, TrainingDiverged
+
+VERBS = ["learn", "demo", "imagine", "report", "worlds"]
+
+
+@pytest.fixture
+def stochwm(monkeypatch, capsys):
+    """Runs the command line in this process: `(exit code or message, printed)`."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["stochwm", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as done:
+            code = done.code
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the verbs tell the main job, which is not done."""
+    calls = []
+    monkeypatch.setattr(jobs, "learn", lambda *args, **options: calls.append((args, options)))
+    return calls
+
+
+def test_module_runs():
+    done = subprocess.run(
+        [sys.executable, "-m", "stochwm", "--help"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    for verb in VERBS:
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help(stochwm, verb):
+    code, text = stochwm(verb, "--help")
+    assert code == 0
+    assert f"usage: stochwm {verb}" in text
+    lacking = [line for line in text.splitlines() if line.rstrip().endswith("(required)")]
+    assert not lacking, f"options without a word of help: {lacking}"
+
+
+def test_help_of_learn_explains_every_choice(stochwm):
+    _, text = stochwm("learn", "--help")
+    for word in ("ENV-ID", "--seed", "--steps", "--members", "--components", "--out", "--resume"):
+        assert word in text
+    assert "{auto,mixture,full-mixture,categorical,autoregressive}" in text.replace("\n", "")
+
+
+def test_worlds_are_listed(stochwm):
+    code, text = stochwm("worlds")
+    assert code == 0
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "stochwm/Doors-v0", "stochwm/Fork-v0", "stochwm/WetChicken-v0",
+    ]  # fmt: skip
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+# --- what is passed on --------------------------------------------------------------------------
+def test_learn_passes_its_choices_on(stochwm, told):
+    code, _ = stochwm(
+        "learn", "Pendulum-v1", "--steps", 50, "--members", 2, "--family", "full-mixture",
+        "--horizons", 1, 3, "--noise", 0.5, "--seed", 7, "--out", "somewhere", "--resume",
+    )  # fmt: skip
+    assert code == 0
+    expected = LearnConfig(
+        "Pendulum-v1",
+        steps=50,
+        members=2,
+        family="full-mixture",
+        horizons=(1, 3),
+        noise=0.5,
+        seed=7,
+    )
+    ((config, out), options) = told[0]
+    assert (config, out, options["resume"]) == (expected, Path("somewhere"), True)
+
+
+def test_learn_has_a_folder_of_its_own_for_each_seed(stochwm, told):
+    stochwm("learn", "stochwm/Fork-v0", "--seed", 3)
+    assert told[0][0][1] == Path("runs/stochwm-Fork-v0-seed3")
+    assert told[0][1] == {"resume": False, "log": None}
+
+
+def test_demo_passes_its_seed_on(stochwm, told):
+    assert stochwm("demo", "--seed", 5, "--out", "there")[0] == 0
+    ((config, out), _) = told[0]
+    assert (config.env_id, config.seed, out) == ("stochwm/Fork-v0", 5, Path("there"))
+
+
+@pytest.mark.extra
+def test_tensorboard_leaves_the_folder_empty_until_the_first_row(stochwm, told, tmp_path):
+    pytest.importorskip("tensorboardX")
+    stochwm("learn", "Pendulum-v1", "--out", tmp_path / "run", "--tensorboard")
+    log = told[0][1]["log"]
+    assert not (tmp_path / "run").exists()
+    log({"step": 1, "model/loss": 0.5})
+    log({"step": 2, "model/loss": 0.4})
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+    assert TensorBoardLogger
+
+
+# --- errors -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["learn", "NoSuchEnv-v0"], "env_id 'NoSuchEnv-v0' cannot be made"),
+        (["learn", "nowhere/NoSuch-v0"], "cannot be made"),
+        (["learn", "stochwm/Fork-v0", "--family", "categorical"], "all discrete"),
+        (["learn", "stochwm/Fork-v0", "--policy", "nothing"], "module:attribute"),
+        (["imagine", "no-such-run"], "'no-such-run' is not a run folder"),
+        (["report", "no-such-run"], "'no-such-run' is not a run folder"),
+    ],
+)
+def test_errors_are_one_line(stochwm, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, text = stochwm(*arguments)
+    assert str(code).startswith("stochwm: ")
+    assert message in str(code)
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["learn", "stochwm/Fork-v0", "--steps", "0"], "steps must be at least 3, but is 0"),
+        (["learn", "stochwm/Fork-v0", "--steps", "many"], "many"),
+        (["learn", "stochwm/Fork-v0", "--components", "0"], "components must be at least 1"),
+        (["learn", "stochwm/Fork-v0", "--horizons", "0"], "horizons must be positive"),
+        (["learn", "stochwm/Fork-v0", "--seed", "-1"], "seed must be in"),
+        (["learn", "stochwm/Fork-v0", "--family", "gauss"], "gauss"),
+        (["learn", "stochwm/Fork-v0", "--colour", "red"], "colour"),
+        (["learn"], "ENV-ID"),
+        (["think"], "think"),
+    ],
+)
+def test_bad_arguments_say_what_is_wrong(stochwm, told, arguments, message):
+    code, text = stochwm(*arguments)
+    assert code not in (0, None)
+    assert message in f"{code}\n{text}".replace("\n", " ")
+    assert "Traceback" not in text
+    assert not told
+
+
+def test_a_foreign_folder_is_no_run(stochwm, tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    code, _ = stochwm("report", tmp_path)
+    assert "damaged or foreign" in code
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            TrainingDiverged(step=3, member=1, seed=(0, 7), model=None, history=[]),
+            "stochwm: The loss, a gradient or an update of member 1 became NaN",
+        ),
+        (KeyboardInterrupt(), "stochwm: stopped; go on with --resume"),
+        (FileExistsError("'x' is not empty."), "stochwm: 'x' is not empty."),
+    ],
+)
+def test_failures_of_a_job_are_one_line(stochwm, monkeypatch, error, message):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(jobs, "learn", fail)
+    code, text = stochwm("demo")
+    assert str(code).startswith(message)
+    assert "Traceback" not in text
+
+
+def test_mistakes_of_the_library_keep_their_traceback(stochwm, monkeypatch):
+    def fail(*args, **options):
+        raise jax.errors.KeyReuseError("a bug")
+
+    monkeypatch.setattr(jobs, "learn", fail)
+    with pytest.raises(jax.errors.KeyReuseError):
+        stochwm("demo")

@@ -1,0 +1,356 @@
+"""The main job, very small: what it writes, what it survives, and what can be read back."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+
+from stochwm._learn import LearnConfig, Run, dream, learn, save_dream, write_report
+from stochwm._storage import StorageError, load_tree
+from stochwm.data import CollectionError
+from stochwm.training import TrainingDiverged
+
+TINY = LearnConfig(
+    "stochwm/Fork-v0",
+    steps=400,
+    members=2,
+    components=2,
+    width=8,
+    updates=20,
+    batch_size=32,
+    futures=20,
+    horizons=(1, 2),
+)
+FILES = {"config.json", "metrics.json", "metrics.csv", "training.jsonl", "report.html"}
+FOLDERS = {"data", "checkpoints", "model", "baseline", "futures"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def fork(tmp_path_factory):
+    return learn(TINY, tmp_path_factory.mktemp("runs") / "fork", progress=False)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    config = dataclasses.replace(TINY, env_id="FrozenLake-v1")
+    return learn(config, tmp_path_factory.mktemp("runs") / "lake", progress=False)
+
+
+def page(run):
+    return (run.path / "report.html").read_text(encoding="utf-8")
+
+
+# --- what is there ------------------------------------------------------------------------------
+def test_everything_is_written(fork):
+    assert {entry.name for entry in fork.path.iterdir()} == FILES | FOLDERS
+    for file in fork.path.rglob("*"):
+        assert file.is_dir() or file.suffix in {".json", ".jsonl", ".csv", ".html", ".safetensors"}
+    assert fork.episodes.num_transitions == TINY.steps
+
+
+def test_report_is_self_contained(fork):
+    text = page(fork)
+    assert "http" not in text
+    assert text.count("<img") >= 6
+    for word in (
+        "stochwm/Fork-v0",
+        "mixture",
+        "Gaussian",
+        "true law",
+        "coverage90",
+        "learning_rate",
+    ):
+        assert word in text
+
+
+def test_metrics_parse_and_cover_every_model(fork):
+    text = (fork.path / "metrics.json").read_text(encoding="utf-8")
+    metrics = json.loads(text, parse_constant=pytest.fail)
+    assert set(fork.cards) == {"model", "baseline", "law", "persistence"}
+    for card in fork.cards.values():
+        assert np.isfinite([score.value for score in card.scores]).all()
+        assert card.series("energy")["horizon"] == [1, 2]
+    assert len(metrics["histories"]["mixture"]) == 20
+    assert 0 <= metrics["modes"]["model"]["recall"] <= 1
+
+
+def test_the_law_is_the_best(fork):
+    """Twenty updates do not teach a model more than the truth knows."""
+    law = fork.cards.pop("law")
+    for name in ("model", "baseline"):
+        assert law.get("nll").value < fork.cards[name].get("nll").value - 0.3
+        assert law.get("energy", 2).value < fork.cards[name].get("energy", 2).value
+
+
+def test_csv_and_jsonl_hold_the_histories(fork):
+    with (fork.path / "metrics.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = (fork.path / "training.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [row["model"] for row in rows] == ["mixture"] * 20 + ["Gaussian"] * 20
+    for row, line in zip(rows, map(json.loads, lines), strict=True):
+        assert row == {name: str(value) for name, value in line.items()}
+        assert 1 <= line["step"] <= 20
+
+
+def test_a_single_test_episode_has_no_interval_and_says_so(fork):
+    assert fork.split(fork.episodes)["test"].num_episodes == 1
+    said = fork.metrics["sentences"]
+    assert "a single episode has no interval" in said[0]
+    assert "away from the true law" in said[1]
+    assert "nan" not in " ".join(said)
+
+
+def test_model_is_loaded_as_it_was(fork):
+    test = fork.split(fork.episodes)["test"]
+    rows = test.transitions()
+    for name in ("model", "baseline"):
+        one, other = (Run(fork.path).model(name) for _ in range(2))
+        kernel = one.kernel.member(1)
+        assert jax.tree.structure(one) == jax.tree.structure(other)
+        first = one.transition(rows.state[0], rows.action[0])
+        assert first.mean().shape == (2,)
+        untrained = fork.ensemble(fork.recipes(fork.split(fork.episodes)["train"])[name], name)
+        assert (
+            kernel(rows.state[0], rows.action[0]).mean()
+            != untrained.member(1)(rows.state[0], rows.action[0]).mean()
+        ).any()
+
+
+def test_model_is_the_best_of_its_checkpoints(fork):
+    """The file on disk predicts as well on validation data as the history says it did."""
+    history = fork.metrics["histories"]["Gaussian"]
+    rows = fork.split(fork.episodes)["validation"].transitions()
+    members = fork.model("baseline").kernel
+    losses = jax.vmap(lambda s, a, n: jax.vmap(lambda d: -d.log_prob(n))(members.each(s, a)))(
+        rows.state, rows.action, rows.next_state
+    )
+    assert np.mean(losses) == pytest.approx(history[-1]["best_validation_loss"], rel=1e-4)
+
+
+# --- again, and interrupted ---------------------------------------------------------------------
+class PowerCut(Exception):
+    """Ends a run at some row of training."""
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The same choices; stopped in the middle of the baseline's training, and resumed."""
+    seen = []
+
+    def cut(row):
+        seen.append(row)
+        if "baseline/loss" in row and row["step"] == 7:
+            raise PowerCut
+
+    path = tmp_path_factory.mktemp("runs") / "interrupted"
+    with pytest.raises(PowerCut):
+        learn(TINY, path, log=cut, progress=False)
+    assert not (path / "baseline").exists()
+    return learn(TINY, path, resume=True, log=seen.append, progress=False), seen
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(fork, interrupted):
+    run, _ = interrupted
+    for name in ("metrics.json", "metrics.csv", "training.jsonl"):
+        assert (run.path / name).read_bytes() == (fork.path / name).read_bytes()
+    for name in ("model", "baseline", "futures"):
+        arrays = "arrays.safetensors"
+        assert (run.path / name / arrays).read_bytes() == (fork.path / name / arrays).read_bytes()
+
+
+def test_log_gets_every_row_once_under_the_name_of_its_model(interrupted):
+    _, seen = interrupted
+    for name in ("model", "baseline"):
+        rows = [row for row in seen if f"{name}/validation_loss" in row]
+        assert [row["step"] for row in rows] == list(range(1, 21))
+    assert len(seen) == 40
+
+
+def test_resume_of_a_finished_run_repairs_what_is_missing(fork, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(fork.path, path)
+    for name in ("metrics.json", "report.html"):
+        (path / name).unlink()
+    for name in ("model", "baseline", "futures"):
+        shutil.rmtree(path / name)
+    learn(TINY, path, resume=True, progress=False)
+    assert (path / "metrics.json").read_bytes() == (fork.path / "metrics.json").read_bytes()
+    assert {entry.name for entry in path.iterdir()} == FILES | FOLDERS
+
+
+def test_a_run_is_not_overwritten(fork):
+    before = (fork.path / "metrics.json").read_bytes()
+    with pytest.raises(FileExistsError, match="--resume"):
+        learn(TINY, fork.path, progress=False)
+    with pytest.raises(ValueError, match="has seed 0, not 1"):
+        learn(dataclasses.replace(TINY, seed=1), fork.path, resume=True, progress=False)
+    assert (fork.path / "metrics.json").read_bytes() == before
+
+
+def test_report_can_be_written_again(fork):
+    before = page(fork)
+    (fork.path / "report.html").unlink()
+    assert write_report(Run(fork.path)) == fork.path / "report.html"
+    assert len(page(fork)) == pytest.approx(len(before), rel=0.01)
+
+
+# --- discrete, and without a law ----------------------------------------------------------------
+def test_discrete_states_are_learned_by_categories(lake):
+    assert set(lake.cards) == {"model", "baseline", "persistence"}
+    assert lake.metrics["labels"]["model"] == "categorical"
+    assert lake.world is None
+    assert lake.metrics["modes"] == {}
+    assert "true law" not in page(lake)
+    assert "http" not in page(lake)
+
+
+def test_a_mass_is_no_more_than_one(lake):
+    """Neither the categorical's nll nor the Gaussian's, shifted to be comparable, is negative."""
+    for name in ("model", "baseline"):
+        assert lake.cards[name].get("nll").value > 0
+    assert lake.cards["model"].get("nll").value < 2 * np.log(16)
+
+
+def test_imagined_categories_are_one_hot(lake):
+    dreamt = dream(lake, futures=5, length=3)
+    assert dreamt.futures.shape == (5, 3, 16)
+    assert (dreamt.futures.sum(axis=-1) == 1).all()
+    assert (dreamt.futures.max(axis=-1) == 1).all()
+
+
+def test_an_environment_whose_law_nobody_knows(tmp_path):
+    config = dataclasses.replace(TINY, env_id="CartPole-v1", members=1)
+    run = learn(config, tmp_path / "pole", progress=False)
+    assert set(run.cards) == {"model", "baseline", "persistence"}
+    assert run.cards["model"].get("nll").low < run.cards["model"].get("nll").high
+    assert "single episode" not in " ".join(run.metrics["sentences"])
+    assert run.episodes.observation.shape[1] == 4
+
+
+# --- dreams -------------------------------------------------------------------------------------
+def still(state, *, key):
+    """Straight ahead."""
+    return jax.numpy.zeros(1)
+
+
+def test_dream(fork):
+    dreamt = dream(fork, futures=6, length=5, seed=3)
+    assert dreamt.futures.shape == (6, 5, 2)
+    test = fork.split(fork.episodes)["test"]
+    np.testing.assert_array_equal(dreamt.start, test.observation[0])
+    same, other = (dream(fork, futures=6, length=5, seed=seed).futures for seed in (3, 4))
+    np.testing.assert_array_equal(dreamt.futures, same)
+    assert (dreamt.futures != other).any()
+    assert len(np.unique(dreamt.futures[:, -1, 0])) == 6
+    assert dreamt.quantiles(5).shape == (3, 2)
+    assert "6 imagined futures of 5 steps" in str(dreamt)
+    assert len(str(dreamt).splitlines()) == 3 + 3 * 2
+
+
+def test_dream_under_a_policy(fork):
+    steered = dream(fork, futures=6, length=5, policy=f"{__name__}:still")
+    assert (steered.futures != dream(fork, futures=6, length=5).futures).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"futures": 0}, "futures must be at least 1"),
+        ({"length": 0}, "length must be at least 1"),
+        ({"start": 1}, r"start must be in \[0, 1\), the test episodes, but is 1"),
+        ({"start": -1}, "start"),
+        ({"seed": 2**32}, "seed must be in"),
+        ({"policy": "nothing"}, "module:attribute"),
+    ],
+)
+def test_dream_refuses(fork, options, message):
+    with pytest.raises(ValueError, match=message):
+        dream(fork, **options)
+
+
+def test_quantiles_refuse_steps_that_were_not_imagined(fork):
+    dreamt = dream(fork, futures=6, length=5)
+    for step in (0, 6):
+        with pytest.raises(ValueError, match=r"step must be in \[1, 5\]"):
+            dreamt.quantiles(step)
+
+
+def test_save_dream(fork, tmp_path):
+    dreamt = dream(fork, futures=6, length=5)
+    path = save_dream(dreamt, tmp_path / "imagined")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    like = {"start": np.zeros(2, np.float32), "futures": np.zeros((6, 5, 2), np.float32)}
+    saved = load_tree(tmp_path / "imagined", like)
+    np.testing.assert_array_equal(saved["futures"], dreamt.futures)
+    assert save_dream(dreamt, tmp_path / "imagined") == path  # again, over the first
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+class Trap(gymnasium.Env):
+    """Episodes of ten steps; the thirty-sixth step of all raises."""
+
+    observation_space = gymnasium.spaces.Box(-10, 10, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+    raises_at = 36
+
+    def __init__(self):
+        self.total = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.time, self.total = self.time + 1, self.total + 1
+        if self.total == self.raises_at:
+            raise RuntimeError("the bridge is out")
+        state = np.array([0.1 * self.time], np.float32)
+        return state, 0.0, False, self.time == 10, {}
+
+
+class Road(Trap):
+    """The same without the trap."""
+
+    raises_at = -1
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    envs = {"test/Trap-v0": Trap, "test/Road-v0": Road}
+    for env_id, env in envs.items():
+        gymnasium.register(env_id, env)
+    yield
+    for env_id in envs:
+        del gymnasium.registry[env_id]
+
+
+def test_an_environment_that_raises_keeps_what_was_collected(tmp_path):
+    config = dataclasses.replace(TINY, env_id="test/Trap-v0")
+    with pytest.raises(CollectionError, match="after 35 of 400 transitions.*the bridge is out"):
+        learn(config, tmp_path / "run", progress=False)
+    assert Run(tmp_path / "run").episodes.num_transitions == 35
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_training_that_diverges_keeps_what_was_collected(tmp_path):
+    config = dataclasses.replace(TINY, env_id="test/Road-v0", learning_rate=1e38, updates=4)
+    with pytest.raises(TrainingDiverged, match="lower the learning rate"):
+        learn(config, tmp_path / "run", progress=False)
+    run = Run(tmp_path / "run")
+    assert run.episodes.num_transitions == 400
+    with pytest.raises(StorageError):
+        run.model()
+
+
+def test_too_few_episodes_to_split(tmp_path):
+    config = dataclasses.replace(TINY, env_id="test/Road-v0", steps=15)
+    with pytest.raises(ValueError, match="2 episodes cannot be split into 3 parts; collect more"):
+        learn(config, tmp_path / "run", progress=False)

@@ -1,0 +1,106 @@
+"""What the numbers mean, in words: each sentence on numbers that call for it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from stochwm._learn.config import LearnConfig
+from stochwm._learn.page import snap
+from stochwm._learn.score import _score_law, sentences
+from stochwm.calibration import Score, Scorecard
+from stochwm.data import FlatSpace, collect
+from stochwm.envs import WetChicken
+
+LABELS = {"model": "mixture", "baseline": "Gaussian"}
+
+
+def card(nll, half=0.05, energy=1.0, coverage=0.88):
+    scores = [Score("nll", 1, nll, nll - half, nll + half, 100)] if nll is not None else []
+    for horizon in (1, 5):
+        scores.append(Score("energy", horizon, energy * horizon, 0.0, 9.0, 100))
+        scores.append(Score("coverage90", horizon, coverage, 0.0, 1.0, 100))
+    return Scorecard(tuple(scores))
+
+
+def say(model, baseline, law=None, modes=None):
+    cards = {"model": model, "baseline": baseline, "persistence": card(None, energy=2.0)}
+    if law is not None:
+        cards["law"] = law
+    return sentences(cards, LABELS, modes or {})
+
+
+def test_a_better_mixture():
+    said = say(card(0.0), card(0.7))
+    assert "mixture ensemble predicts held-out next states better" in said[0]
+    assert "0.70 nats" in said[0]
+    assert "2.0 times as probable" in said[0]
+
+
+def test_a_better_gaussian():
+    said = say(card(0.7), card(0.0))
+    assert "The Gaussian ensemble predicts held-out next states better by 0.70 nats" in said[0]
+
+
+def test_no_difference_beyond_the_intervals():
+    said = say(card(0.0), card(0.07))
+    assert "about equally well (difference 0.07 nats a step, within the intervals)" in said[0]
+
+
+@pytest.mark.parametrize(("gain", "winner"), [(0.7, "mixture"), (-0.7, "Gaussian")])
+def test_without_intervals_nothing_is_claimed_to_be_equal(gain, winner):
+    said = say(card(0.0, half=math.nan), card(gain, half=math.nan))
+    assert f"The {winner} ensemble predicts the held-out episode better" in said[0]
+    assert "0.70 nats a step; a single episode has no interval" in said[0]
+
+
+def test_the_distance_to_the_law_is_the_models():
+    said = say(card(0.7), card(0.0), law=card(-0.5))
+    assert "The mixture ensemble is 1.200 nats a step away from the true law" in said[1]
+    assert "away from" not in " ".join(say(card(0.7), card(0.0), law=card(None)))
+
+
+def test_modes():
+    found = {"model": {"recall": 0.961, "precision": 1.0, "weight_error": 0.0123}}
+    assert "It finds 96% of the law's modes" in say(card(0.0), card(1.0), modes=found)[1]
+    skipped = {"model": {"skipped": "no modes"}}
+    assert "modes" not in " ".join(say(card(0.0), card(1.0), modes=skipped))
+
+
+def test_futures_at_the_last_horizon_against_persistence():
+    said = say(card(0.0), card(1.0))[-1]
+    assert said.startswith("5 steps ahead, open loop, its futures score 5.000")
+    assert "better than assuming that nothing changes (10.000)" in said
+    assert "hold 88% of" in said
+    assert "worse than assuming" in say(card(0.0, energy=3.0), card(1.0))[-1]
+
+
+def test_densities_that_could_not_be_scored():
+    assert say(card(None), card(1.0)) == [
+        "The one-step densities could not be scored; see what was skipped."
+    ]
+
+
+def test_the_law_of_a_world_with_atoms_is_scored_under_its_noise():
+    """Wet-Chicken's law has atoms: what could not be scored without noise is not complained of."""
+    world = WetChicken()
+    episodes = collect("stochwm/WetChicken-v0", steps=60, seed=0, progress=False)
+    import jax
+
+    common = {"key": jax.random.key(0), "horizons": (1,), "scale": 1.0}
+    law = _score_law(world, episodes, np.array(world.noise_convention), common)
+    assert math.isfinite(law.get("nll").value)
+    assert law.skipped == ()
+    assert [score.metric for score in law.scores].count("nll") == 1
+
+
+def test_snap_is_the_nearest_state_and_keeps_gaps():
+    space = FlatSpace(3, (0.0,) * 3, (1.0,) * 3, ((0, 3),), ("a", "b", "c"))
+    drawn = np.array([[0.2, 0.9, -0.3], [1.4, 1.3, 0.0], [np.nan] * 3], np.float32)
+    np.testing.assert_array_equal(snap(drawn, space), [[0, 1, 0], [1, 0, 0], [np.nan] * 3])
+    assert np.isnan(drawn[2]).all()
+
+
+def test_default_choices_can_be_scored():
+    config = LearnConfig("stochwm/Fork-v0")
+    assert max(config.horizons) == 20
