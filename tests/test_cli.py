@@ -1,16 +1,16 @@
 """The command line: help, what each verb passes on, and errors without a traceback."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 from stochwm import _learn as jobs
 from stochwm import cli
 from stochwm._learn import LearnConfig
-from stochwm.training import TensorBoardLogger, TrainingDiverged
+from stochwm.training import TrainingDiverged
 
 VERBS = ["learn", "demo", "imagine", "report", "worlds"]
 
@@ -54,13 +54,22 @@ def test_help(stochwm, verb):
     code, text = stochwm(verb, "--help")
     assert code == 0
     assert f"usage: stochwm {verb}" in text
-    lacking = [line for line in text.splitlines() if line.rstrip().endswith("(required)")]
+    text = re.sub(r"[│\s]+", " ", text)
+    lacking = re.findall(r"--\S+ (?:\S+ )?\((?:default|required)", text)
     assert not lacking, f"options without a word of help: {lacking}"
 
 
 def test_help_of_learn_explains_every_choice(stochwm):
     _, text = stochwm("learn", "--help")
-    for word in ("ENV-ID", "--seed", "--steps", "--members", "--components", "--out", "--resume"):
+    for word in (
+        "registered Gymnasium id",
+        "--seed",
+        "--steps",
+        "--members",
+        "--components",
+        "--out",
+        "--resume",
+    ):
         assert word in text
     assert "{auto,mixture,full-mixture,categorical,autoregressive}" in text.replace("\n", "")
 
@@ -116,7 +125,6 @@ def test_tensorboard_leaves_the_folder_empty_until_the_first_row(stochwm, told, 
     log({"step": 1, "model/loss": 0.5})
     log({"step": 2, "model/loss": 0.4})
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
-    assert TensorBoardLogger
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -150,7 +158,7 @@ def test_errors_are_one_line(stochwm, tmp_path, monkeypatch, arguments, message)
         (["learn", "stochwm/Fork-v0", "--seed", "-1"], "seed must be in"),
         (["learn", "stochwm/Fork-v0", "--family", "gauss"], "gauss"),
         (["learn", "stochwm/Fork-v0", "--colour", "red"], "colour"),
-        (["learn"], "ENV-ID"),
+        (["learn"], "registered Gymnasium id"),
         (["think"], "think"),
     ],
 )
@@ -191,8 +199,8 @@ def test_failures_of_a_job_are_one_line(stochwm, monkeypatch, error, message):
 
 def test_mistakes_of_the_library_keep_their_traceback(stochwm, monkeypatch):
     def fail(*args, **options):
-        raise jax.errors.KeyReuseError("a bug")
+        raise AttributeError("a bug")
 
     monkeypatch.setattr(jobs, "learn", fail)
-    with pytest.raises(jax.errors.KeyReuseError):
+    with pytest.raises(AttributeError, match="a bug"):
         stochwm("demo")

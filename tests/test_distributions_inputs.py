@@ -274,13 +274,20 @@ def test_an_impossible_category_is_as_if_absent():
 
 
 def test_quantile_in_a_gap_between_modes():
-    """The density underflows there; the value must not be lost to the gradient's correction."""
     mixture = DiagNormalMixture([0.0, 0.0], [[-100.0], [100.0]], np.ones((2, 1)))
     for level in (0.4999999, 0.5, 0.5000001):
         value, slope = jax.value_and_grad(lambda p: mixture.quantile(p)[0])(level)
         assert abs(mixture.cdf(value[None])[0] - level) < 1e-6
         assert -100 < value < 100
         assert np.isfinite(slope)
+
+
+def test_quantile_where_there_is_no_density():
+    """The value must not be lost to the correction that carries the gradient."""
+    ensemble = instance("uniform_of_categoricals")
+    expected = np.asarray(0.7 > 1 - ensemble.mean(), np.float32)
+    assert expected.sum() == 1
+    np.testing.assert_allclose(ensemble.quantile(0.7), expected, atol=1e-6)
 
 
 def test_ill_conditioned_covariances_keep_bounds_and_smoothing():

@@ -475,6 +475,13 @@ def test_modes_of_symmetric_pair_sit_on_no_saddle():
     np.testing.assert_allclose(weight, [0.5, 0.5], atol=1e-3)
 
 
+def test_ascents_that_have_not_quite_met_are_one_mode():
+    mixture = DiagNormalMixture([0.0, 0.0], [[0.0], [1.97]], np.ones((2, 1)))
+    modes = mixture.modes()
+    assert 1e-6 < abs(modes.loc[0, 0] - modes.loc[1, 0]) < 0.1
+    np.testing.assert_allclose(modes.weight, [1.0, 0.0], atol=1e-6)
+
+
 def test_modes_of_categories_are_the_categories():
     modes = instance("one_hot").modes()
     np.testing.assert_allclose(modes.weight, instance("one_hot").mean())

@@ -121,7 +121,7 @@ def test_the_gradient_of_the_energy_is_that_of_its_expectation():
 
     @jax.jit
     def scores(delta):
-        return jax.vmap(lambda key: rollout_energy(4)(shifted(delta), FIRST, key=key))(keys)
+        return jax.lax.map(lambda key: rollout_energy(4)(shifted(delta), FIRST, key=key), keys)
 
     values, slopes = jax.jvp(scores, (0.0,), (1.0,))
     difference = scores(0.5) - scores(-0.5)

@@ -95,15 +95,24 @@ def dream(
 
 
 def save_dream(dream: Dream, folder: str | os.PathLike) -> Path:
-    """Write the futures (`arrays.safetensors`, entries `start` and `futures`) and a chart."""
+    """Write `futures.png`, a chart, and the folder `futures` with its arrays.
+
+    Args:
+        dream: what to write.
+        folder: where to; the two are replaced, other things in it stay.
+
+    Returns:
+        The path of the chart. `futures/arrays.safetensors` has the entries `start` and `futures`.
+    """
     from ..report import fan_chart
 
     arrays = {"start": dream.start, "futures": dream.futures}
-    save_tree(folder, arrays, {"names": json.dumps(dream.names)})
+    save_tree(Path(folder) / "futures", arrays, {"names": json.dumps(dream.names)})
     start = np.broadcast_to(dream.start, (len(dream.futures), 1, len(dream.start)))
     cloud = np.concatenate([start, dream.futures], axis=1)
-    nothing_real = np.full((1, *cloud.shape[1:]), np.nan)
-    figure = fan_chart({"imagined": cloud}, nothing_real, names=list(dream.names))
+    real = np.full((1, *cloud.shape[1:]), np.nan)
+    real[:, 0] = dream.start  # all that is known of it
+    figure = fan_chart({"imagined": cloud}, real, names=list(dream.names))
     path = Path(folder) / "futures.png"
     figure.savefig(path, dpi=120)
     return path

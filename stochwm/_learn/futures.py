@@ -67,7 +67,7 @@ def _longest(starts: Any) -> Any:
     return type(starts)(*(field[picked] for field in starts))
 
 
-def _futures(model: Any, states: Array, actions: Array, key: Array, number: int) -> np.ndarray:
+def _futures(model: Any, states: np.ndarray, actions: Array, key: Array, number: int) -> np.ndarray:
     @eqx.filter_jit
     def run(model, states, actions):
         one = lambda x: open_loop(model, x[0], x[1], key=key, particles=number)  # noqa: E731

@@ -40,8 +40,8 @@ def learn(
         config: the choices.
         out: the run folder.
         resume: go on with a run that was interrupted; finished stages are not done again.
-        log: called with every row of training metrics, besides `training.jsonl`; their names begin
-            with `model/` or `baseline/`.
+        log: called with every row of training metrics, as `training.jsonl` gets them: the names
+            begin with `model/` or `baseline/`.
         progress: whether to show progress bars and what is being done.
 
     Returns:
@@ -102,9 +102,10 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
     rows = JsonlLogger(run.path / "training.jsonl")
 
     def log_all(row: dict[str, Any]) -> None:
-        rows({"model": recipe.label, **row})
-        if log is not None:
-            log({k if k == "step" else f"{name}/{k}": value for k, value in row.items()})
+        named = {k if k == "step" else f"{name}/{k}": value for k, value in row.items()}
+        for logger in (rows, log):
+            if logger is not None:
+                logger(named)
 
     fitted = fit(
         run.ensemble(recipe, name),
@@ -125,7 +126,7 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
     return fitted
 
 
-def _to_csv(histories: dict[str, list[dict[str, float]]]) -> str:
+def _to_csv(histories: dict[str, list[dict[str, Any]]]) -> str:
     columns = ["model", *dict.fromkeys(k for rows in histories.values() for r in rows for k in r)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

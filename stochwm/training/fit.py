@@ -102,8 +102,9 @@ def fit(
         The fitted model, the history, and the number of steps done.
 
     Raises:
-        ValueError: empty, ragged or NaN data, with where it is; impossible numbers.
-        TrainingDiverged: the loss or a gradient is not finite.
+        ValueError: empty, ragged or NaN data, with where it is; impossible numbers; a model
+            without anything to train.
+        TrainingDiverged: the loss, a gradient or an update is not finite.
         StorageError: the checkpoint is damaged or belongs to another fit.
     """
     check_data("data", data)
