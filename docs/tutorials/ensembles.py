@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stochwm import imagine_moment_matched, imagine_ts1, imagine_tsinf
+from stochwm import imagine, imagine_moment_matched, imagine_ts1, imagine_tsinf
 from stochwm.data import RandomPolicy, collect, standardisers
+from stochwm.envs import Fork
 from stochwm.models import Markov
 from stochwm.report import fan_chart, house_style, new_figure
 from stochwm.training import fit
@@ -129,8 +130,17 @@ clouds = {
     "TS-infinity": cloud(imagine_tsinf),
     "moment matching": cloud(imagine_moment_matched),
 }
-nothing_real = np.full((1, 16, 2), np.nan)
-fan_chart(clouds, nothing_real, names=["y", "speed"], dims=[0])
+world = Fork()
+
+
+@eqx.filter_jit
+def real_future(key):
+    return imagine(world, policy, start, key=key, length=15)[1].state
+
+
+real = [np.asarray(real_future(key)) for key in jax.random.split(jax.random.key(3), 20)]
+real = np.concatenate([np.asarray(starts)[:20, None], np.stack(real)], axis=1)
+fan_chart(clouds, real, names=list(world.state_names), dims=[0])
 
 # %% [markdown]
 # **What to see.** TS-1 and TS-infinity show the same roads at first; moment matching has lost them
