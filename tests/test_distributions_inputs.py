@@ -162,7 +162,7 @@ def test_a_batch_is_refused_where_one_value_is_wanted(name):
             distribution.log_prob(np.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["diag_mixture", "full_mixture"])
+@pytest.mark.parametrize("name", ["diag_mixture", "full_mixture", "box_mixture", "uniform_of_normals"])
 def test_a_stack_of_mixtures_has_to_be_vmapped(name):
     for method in (lambda d: d.sample(seed=KEY), lambda d: d.log_prob(ZERO), lambda d: d.mean()):
         with pytest.raises(ValueError, match="filter_vmap"):
@@ -348,3 +348,10 @@ def test_double_precision():
     root = Path(__file__).parent.parent
     env = {**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", SIXTY_FOUR], check=True, cwd=root, env=env, timeout=300)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, np.nan, [0.5, 1.5]])
+@pytest.mark.parametrize("name", ["diag_normal", "full_normal", "diag_mixture", "box_mixture"])
+def test_a_quantile_needs_a_level_inside_0_and_1(name, level):
+    with pytest.raises(ValueError, match="level must be strictly between 0 and 1"):
+        instance(name).quantile(level)

@@ -486,3 +486,16 @@ def test_modes_of_categories_are_the_categories():
     modes = instance("one_hot").modes()
     np.testing.assert_allclose(modes.weight, instance("one_hot").mean())
     np.testing.assert_array_equal(modes.loc, np.eye(4))
+
+
+def test_ensembles_of_categoricals_have_their_exact_divergence():
+    p, q = instance("uniform_of_categoricals"), instance("uniform_of_categoricals", 1)
+    a, b = (d.flatten().mean() for d in (p, q))
+    np.testing.assert_allclose(p.kl_divergence(q), jnp.sum(a * jnp.log(a / b)), rtol=1e-5)
+    np.testing.assert_allclose(p.kl_bounds(q), [p.kl_divergence(q)] * 2, rtol=1e-5)
+
+
+def test_bounds_against_an_ensemble_are_those_against_its_flat_form():
+    mixture, ensemble = instance("diag_mixture"), instance("uniform_of_mixtures")
+    bounds = eqx.filter_jit(lambda p, q: jnp.stack(p.kl_bounds(q)))
+    np.testing.assert_array_equal(bounds(mixture, ensemble), bounds(mixture, ensemble.flatten()))

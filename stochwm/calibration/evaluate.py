@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from .._rollout import replay
-from ..data import Episodes
+from ..data import Episodes, check_spaces
 from ..models import AbstractWorldModel
 from ..transitions import Ensemble
 from .bootstrap import episode_interval
@@ -57,7 +57,7 @@ def evaluate(
         A `Scorecard`; what could not be scored is in `skipped` with the reason.
 
     Raises:
-        ValueError: a horizon below 1, fewer than 2 particles, no start, a noise or scale that is
+        ValueError: a model of other spaces, a horizon below 1, fewer than 2 particles, no start, a noise or scale that is
             not one number a dimension, or a scale that is not positive.
     """
     for name, number, least in (
@@ -67,6 +67,7 @@ def evaluate(
     ):
         if number < least:
             raise ValueError(f"{name} must be at least {least}, but is {number}.")
+    check_spaces(model, episodes)
     scale = _per_dimension("scale", scale, episodes)
     if not (scale > 0).all():
         raise ValueError(f"scale must be positive, but is {scale}.")

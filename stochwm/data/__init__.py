@@ -5,6 +5,7 @@ from .codec import unflatten_value as unflatten_value
 from .collect import CollectionError as CollectionError
 from .collect import collect as collect
 from .episodes import Episodes as Episodes
+from .fits import check_spaces as check_spaces
 from .minari import from_minari as from_minari
 from .minari import to_minari as to_minari
 from .normalise import fit_standardiser as fit_standardiser

@@ -91,6 +91,7 @@ def _log_volume(mixture: AbstractMixture, parts: DiagNormal | FullNormal) -> Flo
 
 
 def _as_mixture(other: AbstractDistribution, like: AbstractDistribution):
+    other = other.flatten() if hasattr(other, "flatten") else other  # an ensemble's mixture
     if isinstance(other, AbstractMixture) and type(other.components()) is type(like):
         return other.components(), other.log_weights()
     if isinstance(other, DiagNormal | FullNormal) and type(other) is type(like):

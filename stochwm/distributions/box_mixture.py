@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
@@ -9,8 +10,8 @@ from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
 from .base import Modes
-from .checks import as_float, check_logits, check_trailing
-from .mixture import AbstractMixture, MixtureNoise
+from .checks import as_float, as_level, check_logits, check_trailing
+from .mixture import AbstractMixture, MixtureNoise, normalised
 from .uniform_box import UniformBox, bisect, check_corners
 
 
@@ -58,7 +59,7 @@ class BoxMixture(AbstractMixture):
             )
 
     def log_weights(self) -> Float[Array, " components"]:
-        return jax.nn.log_softmax(self.logits)
+        return normalised(self.logits)
 
     def components(self) -> UniformBox:
         blur = jnp.broadcast_to(self.blur[..., None, :], self.low.shape)
@@ -123,11 +124,11 @@ class BoxMixture(AbstractMixture):
 
         At an atom the gradient is that of the atom's place; elsewhere that of the exact quantile.
         """
-        level = as_float("level", level) * jnp.ones(self.event_shape)
+        level = as_level(level) * jnp.ones(self.event_shape)
         fixed = jax.lax.stop_gradient(self)
         reach = jnp.where(fixed.blur > 0, fixed.blur * ndtri(jax.lax.stop_gradient(level)), 0.0)
         low, high = jnp.min(fixed.low, axis=0) + reach, jnp.max(fixed.high, axis=0) + reach
-        root = bisect(fixed.cdf, jax.lax.stop_gradient(level), low, high)
+        root = _bisect_marginals(fixed, jax.lax.stop_gradient(level), low, high)
         at_atom = self.components().atoms() & (self.weights() > 0)[:, None]
         return _with_gradient(self, fixed, root, level, at_atom)
 
@@ -188,6 +189,11 @@ def _refuse(primals, tangents):
 _without_gradient.defjvp(_refuse, symbolic_zeros=True)
 
 
+@eqx.filter_jit  # eagerly, every call would compile its loop again
+def _bisect_marginals(mixture, level, low, high):
+    return bisect(mixture.cdf, level, low, high)
+
+
 def _with_gradient(mixture, fixed, root, level, at_atom):
     """`root` with the implicit gradient of the quantile, or the place of the atom it sits on."""
     slack = 2 * jnp.finfo(root.dtype).eps * jnp.maximum(jnp.abs(root), 1.0)
@@ -196,4 +202,4 @@ def _with_gradient(mixture, fixed, root, level, at_atom):
     _, density = jax.jvp(fixed.cdf, (root,), (jnp.ones_like(root),))
     # d root = -dF / p at the root: one Newton step whose value is taken back again.
     step = (level - mixture.cdf(root)) / jnp.where(density > 0, density, jnp.inf)
-    return jnp.where(jnp.any(on, axis=0), place, root + step - jax.lax.stop_gradient(step))
+    return jnp.where(jnp.any(on, axis=0), place, root + (step - jax.lax.stop_gradient(step)))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution, Modes
-from .checks import as_event, as_float, check_logits, check_trailing
+from .checks import as_event, as_float, as_level, check_logits, check_trailing
 from .choice import abduct_choice, choose, nan_unless
 
 
@@ -147,7 +147,7 @@ class OneHotCategoricals(AbstractDistribution):
         return jnp.where(value < 0, 0.0, jnp.where(value < 1, 1 - self.mean(), 1.0))
 
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
-        return (as_float("level", level) > 1 - self.mean()).astype(self.logits.dtype)
+        return (as_level(level) > 1 - self.mean()).astype(self.logits.dtype)
 
     def _positions(self) -> tuple[np.ndarray, np.ndarray]:
         rows = np.repeat(np.arange(len(self.sizes)), self.sizes)

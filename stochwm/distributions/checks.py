@@ -26,6 +26,17 @@ def as_float(name: str, value: object) -> Array:
     return array
 
 
+def as_level(level: object) -> Array:
+    """A probability as a floating-point array.
+
+    Raises:
+        ValueError: it is known not to lie strictly between 0 and 1: no value has that quantile.
+    """
+    array = as_float("level", level)
+    _check("level", array, lambda x: (x > 0) & (x < 1), "strictly between 0 and 1")
+    return array
+
+
 def check_trailing(name: str, array: Array, expected: tuple[int | None, ...], form: str) -> None:
     """Raise `ValueError` unless the last axes of `array` match `expected` (None: any size >= 1)."""
     trailing = array.shape[array.ndim - len(expected) :] if array.ndim >= len(expected) else None

@@ -10,7 +10,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .base import AbstractDistribution
-from .checks import as_float
+from .checks import as_level
 from .choice import abduct_choice, choose, nan_unless
 
 BISECTIONS = 50  # halves a float32 bracket until it cannot shrink
@@ -97,7 +97,7 @@ class AbstractMixture(AbstractDistribution):
 
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         """The marginal quantiles by bisection, `[dim]`, with the gradient of the exact ones."""
-        return _quantile(self, as_float("level", level) * jnp.ones(self.event_shape))
+        return _quantile(self, as_level(level) * jnp.ones(self.event_shape))
 
     def mode(self) -> Any:
         modes = self.modes()
@@ -131,6 +131,20 @@ def _quantile(mixture: AbstractMixture, level: Float[Array, " dim"]) -> Float[Ar
     density = jnp.diagonal(jax.jacfwd(fixed.cdf)(root))
     step = (level - mixture.cdf(root)) / jnp.maximum(density, jnp.finfo(root.dtype).tiny)
     return root + (step - jax.lax.stop_gradient(step))
+
+
+def normalised(logits: Array) -> Float[Array, " components"]:
+    """Log weights of one mixture, whose exponentials sum to 1.
+
+    Raises:
+        ValueError: logits of a stack: weights and components would be broadcast silently.
+    """
+    if logits.ndim != 1:
+        raise ValueError(
+            f"logits of one mixture have shape [components], but these have shape "
+            f"{list(logits.shape)}: eqx.filter_vmap the method over the stack."
+        )
+    return jax.nn.log_softmax(logits)
 
 
 def over_components(function, components: PyTree) -> Any:

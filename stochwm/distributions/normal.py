@@ -9,7 +9,15 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
-from .checks import as_event, as_float, check_finite, check_like, check_positive, check_trailing
+from .checks import (
+    as_event,
+    as_float,
+    as_level,
+    check_finite,
+    check_like,
+    check_positive,
+    check_trailing,
+)
 
 LOG_2PI = 1.8378770664093453
 
@@ -100,7 +108,7 @@ class DiagNormal(AbstractDistribution):
         return ndtr(self.abduct(value))
 
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
-        return self.push(ndtri(as_float("level", level)) * jnp.ones_like(self.loc))
+        return self.push(ndtri(as_level(level)) * jnp.ones_like(self.loc))
 
     def affine(self, shift: Any, scale: Any) -> "DiagNormal":
         return DiagNormal(shift + scale * self.loc, scale * self.scale)

@@ -10,7 +10,7 @@ from .base import AbstractDistribution, Modes
 from .bounds import entropy_bounds_of_normals, kl_bounds_of_normals
 from .checks import as_float, check_finite, check_like, check_logits, check_positive, check_trailing
 from .implicit import reparameterise_diag, reparameterise_full
-from .mixture import AbstractMixture, MixtureNoise
+from .mixture import AbstractMixture, MixtureNoise, normalised
 from .modes import ascend_diag, ascend_full, merge_modes
 from .normal import DiagNormal, FullNormal
 
@@ -41,7 +41,7 @@ class DiagNormalMixture(AbstractMixture):
         check_positive("scale", self.scale)
 
     def log_weights(self) -> Float[Array, " components"]:
-        return _log_weights(self)
+        return normalised(self.logits)
 
     def components(self) -> DiagNormal:
         return DiagNormal(self.loc, self.scale)
@@ -94,7 +94,7 @@ class FullNormalMixture(AbstractMixture):
         self.loc, self.scale_tril = components.loc, components.scale_tril
 
     def log_weights(self) -> Float[Array, " components"]:
-        return _log_weights(self)
+        return normalised(self.logits)
 
     def components(self) -> FullNormal:
         return FullNormal(self.loc, self.scale_tril)
@@ -125,15 +125,6 @@ class FullNormalMixture(AbstractMixture):
     def smoothed(self, scale: Any) -> "FullNormalMixture":
         wider = jax.vmap(lambda component: component.smoothed(scale))(self.components())
         return FullNormalMixture(self.logits, wider.loc, wider.scale_tril)
-
-
-def _log_weights(mixture: DiagNormalMixture | FullNormalMixture) -> Float[Array, " components"]:
-    if mixture.logits.ndim != 1:  # weights and components would be broadcast against each other
-        raise ValueError(
-            f"logits of one mixture have shape [components], but these have shape "
-            f"{list(mixture.logits.shape)}: eqx.filter_vmap the method over the stack."
-        )
-    return jax.nn.log_softmax(mixture.logits)
 
 
 def _check_mixture(logits: Array, loc: Array) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
 from .blurred_interval import blurred_cdf, blurred_entropy, blurred_log_density
-from .checks import as_event, as_float, check_finite, check_trailing
+from .checks import as_event, as_float, as_level, check_finite, check_trailing
 
 BISECTIONS = 50  # halves a float32 bracket until it cannot shrink
 ROUNDING = 4.0  # in units in the last place: a value this close to an atom is the atom
@@ -141,7 +141,7 @@ class UniformBox(AbstractDistribution):
 
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
         """Exact without blur, by bisection (without a gradient in the level) with it, `[dim]`."""
-        level = as_float("level", level) * jnp.ones_like(self.low)
+        level = as_level(level) * jnp.ones_like(self.low)
         sharp = self.low + level * (self.high - self.low)
         reach = jnp.where(self.blur > 0, self.blur * ndtri(level), 0.0)
         soft = bisect(self.cdf, level, self.low + reach, self.high + reach)

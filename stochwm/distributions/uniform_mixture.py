@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution, AbstractSampler, Modes
@@ -57,17 +58,20 @@ class UniformMixture(AbstractMixture):
         return jax.tree.leaves(eqx.filter(self.members, eqx.is_array))[0].shape[0]
 
     def log_weights(self) -> Float[Array, " components"]:
+        self._check_single()
         return jnp.full((self.num_members,), -jnp.log(self.num_members))
 
     def components(self) -> Any:
         return self.members
 
     def sample(self, *, seed: PRNGKeyArray) -> Any:
+        self._check_single()
         key_member, key_draw = jax.random.split(seed)
         index = jax.random.randint(key_member, (), 0, self.num_members)
         return take(self.members, index).sample(seed=key_draw)
 
     def noise(self, *, seed: PRNGKeyArray) -> MixtureNoise:
+        self._check_single()
         key_member, key_draw = jax.random.split(seed)
         index = jax.random.randint(key_member, (), 0, self.num_members)
         return MixtureNoise(index, self.component(index).noise(seed=key_draw))
@@ -129,15 +133,40 @@ class UniformMixture(AbstractMixture):
             return self.flatten().entropy_bounds()
         return super().entropy_bounds()
 
+    def kl_divergence(self, other: AbstractDistribution) -> Float[Array, ""]:
+        """Exact where the members are single categoricals."""
+        if isinstance(self.members, OneHotCategoricals) and len(self.members.sizes) == 1:
+            return self.flatten().kl_divergence(_flat(other))
+        return super().kl_divergence(other)
+
     def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        target = other.flatten() if isinstance(other, UniformMixture) else other
-        return self.flatten().kl_bounds(target)
+        return self.flatten().kl_bounds(_flat(other))
 
     def affine(self, shift: Any, scale: Any) -> "UniformMixture":
         return UniformMixture(over_components(lambda c: c.affine(shift, scale), self.members))
 
     def smoothed(self, scale: Any) -> "UniformMixture":
         return UniformMixture(over_components(lambda c: c.smoothed(scale), self.members))
+
+    def _check_single(self) -> None:
+        """Refuse a stack of mixtures, whose outer axis would pass for the member axis.
+
+        Only where arrays are concrete: that is where the mistake is made, and tracing stays quick.
+        """
+        members = self.members
+        leaves = jax.tree.leaves(eqx.filter(members, eqx.is_array))
+        if isinstance(leaves[0], Tracer) or not isinstance(members, AbstractDistribution):
+            return
+        draw = eqx.filter_eval_shape(lambda d: d.sample(seed=jax.random.key(0)), take(members, 0))
+        if getattr(draw, "shape", members.event_shape) != members.event_shape:
+            raise ValueError(
+                f"members of one mixture have one leading axis, but their shapes are "
+                f"{[leaf.shape for leaf in leaves]}: eqx.filter_vmap the method over the stack."
+            )
+
+
+def _flat(other: AbstractDistribution) -> AbstractDistribution:
+    return other.flatten() if isinstance(other, UniformMixture) else other
 
 
 _FLATTENED = (DiagNormal, FullNormal, DiagNormalMixture, FullNormalMixture)
