@@ -1,9 +1,11 @@
 """Probabilistic world models for stochastic and multimodal futures."""
 
+from ._devices import use_host_devices as use_host_devices
 from ._learn import LearnConfig as LearnConfig
 from ._learn import Run as Run
 from ._learn import learn as learn
 from ._propagation import imagine_moment_matched as imagine_moment_matched
+from ._propagation import imagine_particles as imagine_particles
 from ._propagation import imagine_ts1 as imagine_ts1
 from ._propagation import imagine_tsinf as imagine_tsinf
 from ._rollout import Filtered as Filtered

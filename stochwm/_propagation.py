@@ -1,106 +1,252 @@
-"""Ways to send many particles through an ensemble (Chua et al. 2018, arXiv 1805.12114)."""
+"""Many particles at once, and the ways through an ensemble (Chua et al. 2018, arXiv 1805.12114)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
-from ._rollout import Policy, Trajectory, imagine
-from .models import Markov
+from ._devices import Devices, first, in_chunks, over_devices, padded
+from ._rollout import (
+    Policy,
+    Trajectory,
+    check_finite,
+    identity,
+    imagine,
+    kept,
+    make_step,
+    nothing,
+    step_keys,
+)
+from .models import AbstractWorldModel, Markov
 from .transitions import Ensemble, MomentMatched
 
+CHUNK = 16_384
+"""Particles that a device takes at once: hidden layers of 200 units then fit in 100 MB."""
 
-def imagine_ts1(
-    model: Markov,
+
+def imagine_particles(
+    model: AbstractWorldModel,
     policy: Policy,
-    states: PyTree[Array],
+    states: PyTree[Any],
     *,
     key: PRNGKeyArray,
     length: int,
+    devices: Devices = None,
+    chunk: int = CHUNK,
     **options: Any,
 ) -> tuple[PyTree[Array], Trajectory]:
-    """TS-1: every particle draws a new member at every step.
+    """Imagine a future for each of many start states: `imagine`, vmapped over particles.
+
+    Call it inside `jit`. The bits of a future depend on neither `devices` nor `chunk`.
 
     Args:
-        model: a `Markov` model whose kernel is an `Ensemble`.
+        model: any world model. A `Markov` model on an `Ensemble` evaluates all members for every
+            particle and draws one: `imagine_ts1` does the same at the cost of one member.
         policy: `policy(state, *, key) -> action`.
         states: where the particles start; every leaf has a leading particle axis.
         key: the only source of randomness.
         length: number of steps, at least 1.
+        devices: how many devices share the particles, or a `jax.sharding.Mesh`; None: one.
+        chunk: particles that a device takes at once, which bounds its memory.
         **options: `save`, `record` and `unroll`, as for `imagine`.
 
     Returns:
         last states and trajectories, `[particles, ...]` and `[particles, length, ...]`.
 
     Raises:
-        TypeError: the kernel is not an `Ensemble`.
+        ValueError: no particle, a chunk below 1, or more devices than there are
+        FloatingPointError: as `imagine`.
     """
-    _ensemble(model)
-    return _particles(model, policy, states, key, length, options)
+
+    def block(batched, shared):
+        states, keys = jax.tree.map(lambda x: x[:, 0], batched)
+        results = _imagine_all(*shared, states, keys, length, options)
+        return jax.tree.map(lambda x: x[:, None], results)
+
+    batched = _particles(states, key, 1)
+    return _run(block, (model, policy), batched, states, devices, chunk)
+
+
+def imagine_ts1(
+    model: Markov,
+    policy: Policy,
+    states: PyTree[Any],
+    *,
+    key: PRNGKeyArray,
+    length: int,
+    devices: Devices = None,
+    chunk: int = CHUNK,
+    save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
+    record: Callable[..., PyTree[Array]] = nothing,
+    unroll: int = 1,
+) -> tuple[PyTree[Array], Trajectory]:
+    """TS-1: every particle is handed to a random member at every step.
+
+    K neighbouring particles go to the K members, rotated by a shift that is drawn anew at every
+    step. So a particle meets each member with probability 1/K, independently of the steps before
+    and of all particles but those K, and no member is evaluated on another member's particles.
+    Arguments and results as for `imagine_particles`.
+
+    Raises:
+        TypeError: the kernel is not an `Ensemble`
+        ValueError: as `imagine_particles`.
+    """
+    members = _ensemble(model).num_members
+
+    def block(batched, shared):
+        model, policy = shared
+        act = lambda state, inputs: policy(state, key=inputs[0])  # noqa: E731
+
+        def of_member(alone, states, keys):
+            one = make_step(alone, act, save, record)
+            return jax.vmap(one)(states, (keys[:, 0], keys[:, 1]))
+
+        def step(states, inputs):
+            keys, shift = inputs
+            after = _over_members(of_member, model, _rotate(states, shift), keys)
+            return _rotate(after, -shift)
+
+        states, keys, shifts = batched
+        keys = jax.vmap(jax.vmap(lambda key: step_keys(key, length)))(keys)
+        inputs = jnp.moveaxis(_swap(keys), 2, 0), shifts.T
+        last, trajectory = jax.lax.scan(step, _swap(states), inputs, unroll=unroll)
+        trajectory = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), trajectory)
+        return _swap((last, trajectory))
+
+    key_shifts, key = jax.random.split(key)
+    rows, keys = _particles(states, key, members)
+    shifts = _shifts(key_shifts, keys.shape[0], length, members)
+    return _run(block, (model, policy), (rows, keys, shifts), states, devices, chunk)
 
 
 def imagine_tsinf(
     model: Markov,
     policy: Policy,
-    states: PyTree[Array],
+    states: PyTree[Any],
     *,
     key: PRNGKeyArray,
     length: int,
+    devices: Devices = None,
+    chunk: int = CHUNK,
     **options: Any,
 ) -> tuple[PyTree[Array], Trajectory]:
     """TS-infinity: every particle keeps one member for the whole future.
 
-    The particles are split over the members, the first block going to member 0, so that no member
-    is ever evaluated on another member's particles. Arguments and results as for `imagine_ts1`.
+    Particle i goes to member i modulo K, so that no member is evaluated on another member's
+    particles. Arguments and results as for `imagine_particles`.
 
     Raises:
         TypeError: the kernel is not an `Ensemble`
-        ValueError: the number of particles is not a multiple of the number of members.
+        ValueError: as `imagine_particles`.
     """
-    ensemble = _ensemble(model)
-    members, particles = ensemble.num_members, jax.tree.leaves(states)[0].shape[0]
-    if particles == 0 or particles % members:
-        raise ValueError(
-            f"states must hold a multiple of the {members} members, but holds {particles} "
-            f"particles; {max(members, particles - particles % members)} would do."
-        )
+    members = _ensemble(model).num_members
 
-    def of_member(kernel, states, key):
-        alone = eqx.tree_at(lambda m: m.kernel, model, kernel)
-        return _particles(alone, policy, states, key, length, options)
+    def block(batched, shared):
+        model, policy = shared
 
-    split = jax.tree.map(lambda x: x.reshape(members, -1, *x.shape[1:]), states)
-    result = eqx.filter_vmap(of_member)(ensemble.members, split, jax.random.split(key, members))
-    return jax.tree.map(lambda x: x.reshape(particles, *x.shape[2:]), result)
+        def of_member(alone, states, keys):
+            return _imagine_all(alone, policy, states, keys, length, options)
+
+        return _swap(_over_members(of_member, model, *_swap(batched)))
+
+    batched = _particles(states, key, members)
+    return _run(block, (model, policy), batched, states, devices, chunk)
 
 
 def imagine_moment_matched(
     model: Markov,
     policy: Policy,
-    states: PyTree[Array],
-    *,
-    key: PRNGKeyArray,
-    length: int,
+    states: PyTree[Any],
     **options: Any,
 ) -> tuple[PyTree[Array], Trajectory]:
     """Moment matching: each prediction is replaced by the normal with its mean and covariance.
 
-    Arguments and results as for `imagine_ts1`.
+    Arguments and results as for `imagine_particles`.
 
     Raises:
         TypeError: the kernel is not an `Ensemble`.
     """
     matched = eqx.tree_at(lambda m: m.kernel, model, MomentMatched(_ensemble(model)))
-    return _particles(matched, policy, states, key, length, options)
+    return imagine_particles(matched, policy, states, **options)
 
 
-def _particles(model, policy, states, key, length, options):
+def _particles(
+    states: PyTree[Any], key: PRNGKeyArray, members: int
+) -> tuple[PyTree[Array], Key[Array, "groups members"]]:
+    """States and keys in groups of one particle a member, `[groups, members, ...]`.
+
+    The last group is filled up with copies of the last particle.
+    """
+    states = jax.tree.map(jnp.asarray, states)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(states)}
+    if len(sizes) != 1 or sizes <= {(), (0,)}:
+        raise ValueError(
+            "states must have one leading particle axis of at least 1, but the leading axes of its "
+            f"leaves are {sorted(sizes)}."
+        )
+    (number,) = sizes.pop()
+    batched = padded((states, jax.random.split(key, number)), -(-number // members) * members)
+    return jax.tree.map(lambda x: x.reshape(-1, members, *x.shape[1:]), batched)
+
+
+def _imagine_all(model, policy, states, keys, length, options):
     def one(state, key):
         return imagine(model, policy, state, key=key, length=length, **options)
 
-    keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
     return jax.vmap(one)(states, keys)
+
+
+def _run(block, shared, batched, like, devices, chunk):
+    """`block` on every chunk of every device's share of the groups; results for each particle."""
+    groups, members = batched[1].shape
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1 particle, but is {chunk}.")
+
+    def share(batched, shared):
+        return in_chunks(lambda part: block(part, shared), batched, max(1, chunk // members))
+
+    results = over_devices(share, batched, shared, devices)
+    number = jax.tree.leaves(like)[0].shape[0]
+    last, trajectory = first(jax.tree.map(_join, results), number)
+    check_finite(last, kept(trajectory), time_axis=1)
+    return last, trajectory
+
+
+def _join(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _swap(tree: PyTree[Array]) -> PyTree[Array]:
+    """Groups and members change places, `[groups, members, ...]` to `[members, groups, ...]`."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)
+
+
+def _over_members(function, model, *batched):
+    """`function(model of one member, rows)` for every member; `batched` has a leading member axis."""
+
+    def of_member(kernel, *rows):
+        return function(eqx.tree_at(lambda m: m.kernel, model, kernel), *rows)
+
+    return eqx.filter_vmap(of_member)(model.kernel.members, *batched)
+
+
+def _shifts(key: PRNGKeyArray, groups: int, length: int, members: int) -> Int[Array, "groups time"]:
+    """How far each group is rotated at each step; a longer length has the same start."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(length))
+    return jax.vmap(lambda key: jax.random.randint(key, (groups,), 0, members))(keys).T
+
+
+def _rotate(batched: PyTree[Array], shift: Int[Array, " groups"]) -> PyTree[Array]:
+    """Row `[k, g]` of the result is row `[k + shift[g], g]`, counted modulo the rows."""
+
+    def rotate(x):
+        there = (jnp.arange(x.shape[0])[:, None] + shift) % x.shape[0]
+        return x[there, jnp.arange(x.shape[1])]
+
+    return jax.tree.map(rotate, batched)
 
 
 def _ensemble(model: Markov) -> Ensemble:

@@ -82,7 +82,7 @@ def imagine(
         FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
             `jit`, NaN stays NaN to the end.
     """
-    keys = _step_keys(key, length)
+    keys = step_keys(key, length)
     act = lambda state, inputs: policy(state, key=inputs[0])  # noqa: E731
     return _rollout(model, act, state, (keys[:, 0], keys[:, 1]), save, record, unroll)
 
@@ -118,7 +118,7 @@ def replay(
         FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
             `jit`, NaN stays NaN to the end.
     """
-    keys = _step_keys(key, jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
+    keys = step_keys(key, jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
     act = lambda state, inputs: inputs[0]  # noqa: E731
     return _rollout(model, act, state, (actions, keys[:, 1]), save, record, unroll)
 
@@ -144,7 +144,8 @@ def observe(
         actions: the action chosen at each observation, `[time, action_size]`.
         is_first: whether an episode begins there, `[time]`.
         key: for the draws from the posteriors.
-        carry: what an earlier call returned, to go on from it.
+        carry: what an earlier call returned, to go on from it; pass another key with it, since
+            every call draws from the keys of its own steps 0, 1, 2, ...
         record: `record(prior, posterior, state)`, kept as `aux`.
 
     Returns:
@@ -171,13 +172,31 @@ def observe(
         state = posterior.sample(seed=key)
         return (state, action), Filtered(state, record(prior, posterior, state))
 
-    keys = _step_keys(key, actions.shape[0])[:, 1]
+    keys = step_keys(key, actions.shape[0])[:, 1]
     last, filtered = jax.lax.scan(step, start, (observations, actions, is_first, keys))
-    _check_finite(last, filtered.state)
+    check_finite(last, filtered.state)
     return last, filtered
 
 
 def _rollout(model, act, state, inputs, save, record, unroll):
+    state = jax.tree.map(jnp.asarray, state)
+    step = make_step(model, act, save, record)
+    last, trajectory = jax.lax.scan(step, state, inputs, unroll=unroll)
+    check_finite(last, kept(trajectory))
+    return last, trajectory
+
+
+def make_step(
+    model: AbstractWorldModel,
+    act: Callable[..., Array],
+    save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
+    record: Callable[..., PyTree[Array]] = nothing,
+) -> Callable[..., tuple[PyTree[Array], Trajectory]]:
+    """One step of a rollout, `step(state, inputs) -> (next_state, row)`.
+
+    `act(state, inputs)` is the action, and the last entry of `inputs` the key of the draw.
+    """
+
     def step(state, inputs):
         action = act(state, inputs)
         prediction = model.transition(state, action)
@@ -187,14 +206,15 @@ def _rollout(model, act, state, inputs, save, record, unroll):
         aux = record(state, action, prediction, next_state)
         return next_state, Trajectory(save(next_state), action, reward, discount, aux)
 
-    state = jax.tree.map(jnp.asarray, state)
-    last, trajectory = jax.lax.scan(step, state, inputs, unroll=unroll)
-    kept = (trajectory.state, trajectory.action, trajectory.reward, trajectory.discount)
-    _check_finite(last, kept)
-    return last, trajectory
+    return step
 
 
-def _step_keys(key: PRNGKeyArray, length: int) -> Key[Array, "{length} 2"]:
+def kept(trajectory: Trajectory) -> PyTree[Array]:
+    """What of a trajectory has to be finite: all but what the caller recorded."""
+    return trajectory.state, trajectory.action, trajectory.reward, trajectory.discount
+
+
+def step_keys(key: PRNGKeyArray, length: int) -> Key[Array, "{length} 2"]:
     """Two keys a step, `[length, 2]`, made outside the scan; a longer length has the same start."""
     if length < 1:
         raise ValueError(f"length must be at least 1 step, but is {length}.")
@@ -202,14 +222,14 @@ def _step_keys(key: PRNGKeyArray, length: int) -> Key[Array, "{length} 2"]:
     return jax.vmap(jax.random.split)(keys)
 
 
-def _check_finite(last: PyTree[Array], kept: PyTree[Array]) -> None:
+def check_finite(last: PyTree[Array], kept: PyTree[Array], time_axis: int = 0) -> None:
     """Raise where values are known, and leave NaN to spread where they are traced.
 
     Not `eqx.error_if`: its host callback keeps XLA's persistent compilation cache from storing the
     rollout, which costs more than the rollout.
     """
     rows = [_bad(leaf) for leaf in jax.tree.leaves(kept)]
-    steps = [int(np.argwhere(bad)[0, 0]) for bad in rows if bad.any()]
+    steps = [int(np.argwhere(bad)[:, time_axis].min()) for bad in rows if bad.any()]
     if steps or any(_bad(leaf).any() for leaf in jax.tree.leaves(last)):
         when = f"at step {min(steps)}" if steps else "in a part that save= dropped"
         raise FloatingPointError(

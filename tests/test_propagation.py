@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from stochwm import imagine_moment_matched, imagine_ts1, imagine_tsinf
+from stochwm import (
+    imagine,
+    imagine_moment_matched,
+    imagine_particles,
+    imagine_ts1,
+    imagine_tsinf,
+)
 from stochwm.distributions import DiagNormal
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition, Ensemble
@@ -15,6 +21,7 @@ from stochwm.transitions import AbstractTransition, Ensemble
 KEY = jax.random.key(0)
 SHIFTS = np.array([-10.0, 0.0, 10.0])
 SCALE, LENGTH = 0.1, 4
+WAYS = [imagine_particles, imagine_ts1, imagine_tsinf, imagine_moment_matched]
 
 
 class Shift(AbstractTransition):
@@ -58,9 +65,10 @@ def members_of(states):
     return which
 
 
-def test_tsinf_keeps_each_block_with_one_member():
-    which = members_of(run(imagine_tsinf, 12)[0])
-    want = np.repeat(np.arange(3), 4)[:, None] * np.ones((1, LENGTH), int)
+@pytest.mark.parametrize("particles", [12, 7, 2, 1])
+def test_tsinf_keeps_each_particle_with_one_member(particles):
+    which = members_of(run(imagine_tsinf, particles)[0])
+    want = (np.arange(particles) % 3)[:, None] * np.ones((1, LENGTH), int)
     np.testing.assert_array_equal(which, want)
 
 
@@ -70,11 +78,31 @@ def test_tsinf_particles_have_noise_of_their_own():
 
 
 def test_ts1_draws_a_new_member_at_every_step():
-    which = members_of(run(imagine_ts1, 600)[0])
-    # All 81 sequences of members are alike probable: chi-squared with 80 degrees of freedom.
-    counts = np.bincount(which @ 3 ** np.arange(LENGTH), minlength=81)
-    expected = 600 / 81
-    assert np.sum((counts - expected) ** 2 / expected) < 150  # p about 4e-6
+    which = members_of(run(imagine_ts1, 3 * 600)[0]).reshape(600, 3, LENGTH)
+    for of_particle in np.swapaxes(which, 0, 1):  # one of each group: those are independent
+        # All 81 sequences of members are alike probable: chi-squared with 80 degrees of freedom.
+        counts = np.bincount(of_particle @ 3 ** np.arange(LENGTH), minlength=81)
+        expected = 600 / 81
+        assert np.sum((counts - expected) ** 2 / expected) < 150  # p about 4e-6
+
+
+def test_ts1_gives_each_member_one_particle_of_a_group():
+    which = members_of(run(imagine_ts1, 60)[0]).reshape(20, 3, LENGTH)
+    np.testing.assert_array_equal(np.sort(which, axis=1)[:, :, 0], [[0, 1, 2]] * 20)
+
+
+def test_ts1_of_one_member_is_tsinf_and_both_are_imagine():
+    one = eqx.tree_at(lambda m: m.kernel.members.shift, MODEL, jnp.ones((1, 1)))
+    alone = Markov(one.kernel.member(0), one.reward_head)
+    states = jnp.arange(4.0)[:, None]
+    options = {"key": KEY, "length": LENGTH}
+    last, trajectory = imagine_tsinf(one, still, states, **options)
+    same = imagine_particles(alone, still, states, **options)
+    assert eqx.tree_equal((last, trajectory), same)
+    keys = jax.random.split(KEY, 4)
+    for i in range(4):
+        row = imagine(alone, still, states[i], key=keys[i], length=LENGTH)
+        np.testing.assert_allclose(row[1].state, trajectory.state[i], rtol=1e-6)
 
 
 def test_moment_matching_keeps_mean_and_covariance_and_loses_the_modes():
@@ -87,7 +115,7 @@ def test_moment_matching_keeps_mean_and_covariance_and_loses_the_modes():
     assert between.mean() > 0.2
 
 
-@pytest.mark.parametrize("propagate", [imagine_ts1, imagine_tsinf, imagine_moment_matched])
+@pytest.mark.parametrize("propagate", WAYS)
 def test_options_reach_imagine(propagate):
     record = lambda state, action, prediction, next_state: next_state - state  # noqa: E731
     states, trajectory = run(propagate, 6, record=record)
@@ -96,10 +124,41 @@ def test_options_reach_imagine(propagate):
     )
 
 
-@pytest.mark.parametrize("particles", [0, 2, 4, 7])
-def test_tsinf_wants_a_multiple_of_the_members(particles):
-    with pytest.raises(ValueError, match=f"multiple of the 3 members, but holds {particles} "):
-        imagine_tsinf(MODEL, still, jnp.zeros((particles, 1)), key=KEY, length=LENGTH)
+@pytest.mark.parametrize("propagate", WAYS)
+def test_longer_futures_begin_like_shorter_ones(propagate):
+    long, short = (
+        propagate(MODEL, still, jnp.zeros((6, 1)), key=KEY, length=length)[1] for length in (4, 2)
+    )
+    np.testing.assert_allclose(long.state[:, :2], short.state, rtol=1e-6)
+
+
+@pytest.mark.parametrize("propagate", WAYS)
+def test_nan_outside_jit_is_an_error_that_names_the_step(propagate):
+    broken = lambda s, *, key: jnp.where(jnp.abs(s) > 0, jnp.nan, 0.0)  # noqa: E731
+    with pytest.raises(FloatingPointError, match="at step 1"):
+        propagate(MODEL, broken, jnp.zeros((6, 1)), key=KEY, length=LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("states", "options", "pattern"),
+    [
+        (np.zeros((0, 1)), {}, "particle axis of at least 1"),
+        (np.zeros(()), {}, "particle axis of at least 1"),
+        (np.zeros((3, 1)), {"chunk": 0}, "chunk must be at least 1"),
+        (np.zeros((3, 1)), {"length": 0}, "length must be at least 1"),
+        (np.zeros((3, 1)), {"devices": 0}, r"devices must be in \[1, "),
+        (np.zeros((3, 1)), {"devices": 10_000}, "use_host_devices"),
+    ],
+)
+@pytest.mark.parametrize("propagate", WAYS)
+def test_impossible_numbers_are_refused(propagate, states, options, pattern):
+    with pytest.raises(ValueError, match=pattern):
+        propagate(MODEL, still, states, **({"key": KEY, "length": 2} | options))
+
+
+def test_a_flag_is_not_a_number_of_devices():
+    with pytest.raises(TypeError, match="number, a jax.sharding.Mesh or None"):
+        imagine_ts1(MODEL, still, jnp.zeros((3, 1)), key=KEY, length=2, devices=True)
 
 
 @pytest.mark.parametrize("propagate", [imagine_ts1, imagine_tsinf, imagine_moment_matched])
