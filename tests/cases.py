@@ -22,6 +22,7 @@ from stochwm.distributions import (
     DiagNormalMixture,
     FullNormal,
     FullNormalMixture,
+    Joint,
     LatentStateDistribution,
     OneHotCategoricals,
     UniformBox,
@@ -99,6 +100,10 @@ def uniform_mixture_of(make, members=MEMBERS):
     return lambda x: UniformMixture(eqx.filter_vmap(make)(x + jnp.arange(float(members))))
 
 
+def joint(x):
+    return Joint([diag_normal(x, 1), diag_mixture(x + 1, 1)])
+
+
 def latent_state(x):
     return LatentStateDistribution(locations(x, 3), one_hots(x))
 
@@ -143,6 +148,7 @@ DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "uniform_of_normals": uniform_mixture_of(diag_normal),
     "uniform_of_mixtures": uniform_mixture_of(diag_mixture),
     "uniform_of_categoricals": uniform_mixture_of(one_hot),
+    "joint": joint,
     "latent_state": latent_state,
     "autoregressive_bins": autoregressive_bins,
 }
@@ -153,7 +159,7 @@ DISCRETE = {"one_hot", "one_hots", "uniform_of_categoricals", "deterministic", "
 NO_CDF = {"autoregressive_bins"} | DISCRETE
 NO_AFFINE = {"one_hot", "one_hots", "uniform_of_categoricals", "latent_state"}
 NO_SMOOTHED = {"autoregressive_bins"} | NO_AFFINE
-NO_TWIN = {"autoregressive_bins", "latent_state", "box_mixture"}  # a network; no vector; blur
+NO_TWIN = {"autoregressive_bins", "latent_state", "box_mixture", "joint"}  # network, tuples, blur
 
 
 def names(excluded: set[str] = frozenset()) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from stochwm import _learn as jobs
 from stochwm import cli
 from stochwm._learn import LearnConfig
+from stochwm.envs import WORLDS
 from stochwm.training import TrainingDiverged
 
 VERBS = ["learn", "demo", "imagine", "report", "worlds"]
@@ -78,9 +79,8 @@ def test_worlds_are_listed(stochwm):
     code, text = stochwm("worlds")
     assert code == 0
     lines = text.splitlines()
-    assert [line.split()[0] for line in lines] == [
-        "stochwm/Doors-v0", "stochwm/Fork-v0", "stochwm/WetChicken-v0",
-    ]  # fmt: skip
+    assert [line.split()[0] for line in lines] == sorted(WORLDS)
+    assert len(lines) == 8
     assert all(len(line.split()) > 3 for line in lines)
 
 
@@ -195,6 +195,24 @@ def test_failures_of_a_job_are_one_line(stochwm, monkeypatch, error, message):
     code, text = stochwm("demo")
     assert str(code).startswith(message)
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("value", [None, "0", "1"])
+def test_a_traceback_is_shown_on_request(stochwm, monkeypatch, value):
+    """A ValueError may be a mistake of the library: the line says how to see more."""
+
+    def fail(*args, **options):
+        raise ValueError("a riddle")
+
+    monkeypatch.setattr(jobs, "learn", fail)
+    monkeypatch.delenv("STOCHWM_DEBUG", raising=False)
+    if value is not None:
+        monkeypatch.setenv("STOCHWM_DEBUG", value)
+    if value == "1":
+        with pytest.raises(ValueError, match="a riddle"):
+            stochwm("demo")
+    else:
+        assert stochwm("demo")[0] == "stochwm: a riddle [STOCHWM_DEBUG=1 shows where]"
 
 
 def test_mistakes_of_the_library_keep_their_traceback(stochwm, monkeypatch):

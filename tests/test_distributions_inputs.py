@@ -19,6 +19,7 @@ from stochwm.distributions import (
     DiagNormalMixture,
     FullNormal,
     FullNormalMixture,
+    Joint,
     OneHotCategoricals,
     UniformBox,
     UniformMixture,
@@ -27,6 +28,7 @@ from tests import cases
 from tests.cases import NO_CDF, instance, names, stack
 
 KEY = jax.random.key(0)
+FLOAT = jnp.zeros(()).dtype  # float64 where jax_enable_x64 is on
 ZERO, ONE = np.zeros(2), np.ones(2)
 ZEROS, ONES = np.zeros((3, 2)), np.ones((3, 2))
 EYE = np.eye(2)
@@ -162,7 +164,9 @@ def test_a_batch_is_refused_where_one_value_is_wanted(name):
             distribution.log_prob(np.zeros(shape))
 
 
-@pytest.mark.parametrize("name", ["diag_mixture", "full_mixture", "box_mixture", "uniform_of_normals"])
+@pytest.mark.parametrize(
+    "name", ["diag_mixture", "full_mixture", "box_mixture", "uniform_of_normals"]
+)
 def test_a_stack_of_mixtures_has_to_be_vmapped(name):
     for method in (lambda d: d.sample(seed=KEY), lambda d: d.log_prob(ZERO), lambda d: d.mean()):
         with pytest.raises(ValueError, match="filter_vmap"):
@@ -304,13 +308,13 @@ def test_ill_conditioned_covariances_keep_bounds_and_smoothing():
 def test_numpy_float64_and_integers_are_accepted(name):
     distribution = instance(name)
     wide = jax.tree.map(lambda x: np.asarray(x, np.float64), distribution)
-    assert jax.tree.all(jax.tree.map(lambda x: x.dtype == jnp.float32, distribution))
+    assert jax.tree.all(jax.tree.map(lambda x: x.dtype == FLOAT, distribution))
     rebuilt = remake(wide)
     assert eqx.tree_equal(rebuilt, distribution)
     size = distribution.event_shape[0]
     value = np.eye(size, dtype=np.int64)[0] if size > 2 else np.zeros(2, np.int64)
     log_prob = distribution.log_prob(value)
-    assert log_prob.dtype == jnp.float32
+    assert log_prob.dtype == FLOAT
     assert log_prob == distribution.log_prob(value.astype(np.float32))
 
 
@@ -318,12 +322,14 @@ def remake(d):
     """The same distribution, built again from its (other) arrays."""
     if isinstance(d, UniformMixture):
         return UniformMixture(remake(d.members))
+    if isinstance(d, Joint):
+        return Joint([remake(part) for part in d.parts])
     return type(d)(**{field: getattr(d, field) for field in d.__dataclass_fields__})
 
 
 def test_integer_parameters_become_floats():
     normal = DiagNormal([0, 1], np.array([1, 2]))
-    assert normal.loc.dtype == normal.scale.dtype == jnp.float32
+    assert normal.loc.dtype == normal.scale.dtype == FLOAT
 
 
 SIXTY_FOUR = """

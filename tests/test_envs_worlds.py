@@ -12,13 +12,26 @@ from gymnasium.utils.env_checker import check_env
 
 import stochwm.envs
 from stochwm.data import flat_space, flatten_value
-from stochwm.envs import WORLDS, AbstractWorld, WorldEnv
+from stochwm.envs import WORLDS, AbstractWorld, WorldEnv, render_video
 
-# Two states of each world, as observations, and an action.
+# Two states of each world, as elements of its state space, and an action.
 CASES = {
     "stochwm/Fork-v0": ([0.1, 0.8], [-0.6, 0.4], [0.3]),
     "stochwm/WetChicken-v0": ([2.0, 3.0], [0.5, 1.0], [0.2, -0.4]),
     "stochwm/Doors-v0": (0, 7, 1),
+    "stochwm/MixtureWalk-v0": ([0.3], [-2.6], [0.4]),
+    "stochwm/Galton-v0": (0, 8, [0.5]),
+    "stochwm/NoisyTV-v0": ([1.0, 3.4, 0.0], [2.9, 1.2, -0.4], 4),
+    "stochwm/Cricket-v0": (
+        [7.3, 0.05, 0.3, 0.01, -0.37, 0.1],  # about to pitch
+        [15.0, 0.1, 1.7, -0.01, -0.3, 0.0],
+        [0.5],
+    ),
+    "stochwm/HiddenSwitch-v0": (
+        {"position": [0.4], "regime": 1},
+        {"position": [-1.1], "regime": 0},
+        [0.3],
+    ),
 }
 worlds = pytest.mark.parametrize("name", sorted(WORLDS))
 
@@ -30,6 +43,8 @@ def env_of():
 
 
 def as_element(space, value):
+    if isinstance(space, gym.spaces.Dict):
+        return {name: as_element(part, value[name]) for name, part in space.spaces.items()}
     return np.asarray(value, np.float32) if isinstance(space, gym.spaces.Box) else np.int64(value)
 
 
@@ -38,7 +53,7 @@ def flat(space, value):
 
 
 def case(env, name, which=0):
-    state = as_element(env.observation_space, CASES[name][which])
+    state = as_element(env.world.state_space, CASES[name][which])
     return state, as_element(env.action_space, CASES[name][2])
 
 
@@ -77,8 +92,8 @@ def test_check_env_has_nothing_to_say(name):
 def test_law_describes_its_own_draws(name, env_of):
     env = env_of[name]
     for which in (0, 1):
-        observation, action = case(env, name, which)
-        state, act = flat(env.observation_space, observation), flat(env.action_space, action)
+        element, action = case(env, name, which)
+        state, act = flat(env.world.state_space, element), flat(env.action_space, action)
         x, log_prob, mean, variance, entropy = draw_law(env.world, state, act)
         error = np.sqrt(np.asarray(variance) / len(x))
         np.testing.assert_array_less(np.abs(x.mean(0) - mean), 5 * error + 1e-6)
@@ -92,14 +107,16 @@ def test_law_describes_its_own_draws(name, env_of):
 @worlds
 def test_real_steps_follow_the_law(name, env_of):
     env = env_of[name]
-    observation, action = case(env, name)
-    state, act = flat(env.observation_space, observation), flat(env.action_space, action)
+    element, action = case(env, name)
+    state, act = flat(env.world.state_space, element), flat(env.action_space, action)
     x, _, mean, variance, _ = draw_law(env.world, state, act)
     env.reset(seed=5)
     steps = []
     for _ in range(1200):
-        env.reset(options={"state": observation})
-        steps.append(flatten_value(env.observation_space, env.step(action)[0]))
+        env.reset(options={"state": element})
+        seen = flatten_value(env.observation_space, env.step(action)[0])
+        np.testing.assert_array_equal(seen, env.world.emit(env.state))
+        steps.append(env.state)
     steps = np.stack(steps)
     error = np.sqrt(np.asarray(variance) / len(steps))
     np.testing.assert_array_less(np.abs(steps.mean(0) - mean), 4.5 * error + 1e-6)
@@ -129,16 +146,14 @@ def test_seeds_decide_everything(name, env_of):
 def test_reward_and_discount_are_those_of_the_world(name, env_of):
     env = env_of[name]
     env.action_space.seed(0)
-    observation, _ = env.reset(seed=1)
+    env.reset(seed=1)
     for _ in range(10):
-        action = env.action_space.sample()
-        after, reward, terminated, truncated, _ = env.step(action)
-        states = flat(env.observation_space, observation), flat(env.observation_space, after)
-        expected, discount = pay(env.world, states[0], flat(env.action_space, action), states[1])
+        action, state = env.action_space.sample(), env.state
+        _, reward, terminated, truncated, _ = env.step(action)
+        expected, discount = pay(env.world, state, flat(env.action_space, action), env.state)
         np.testing.assert_allclose(expected, reward, rtol=1e-5, atol=1e-6)
         assert (discount == 0.0) == terminated
         assert not truncated
-        observation = after
         if terminated:
             break
 
@@ -146,10 +161,12 @@ def test_reward_and_discount_are_those_of_the_world(name, env_of):
 @worlds
 def test_spaces_names_and_noise_agree(name, env_of):
     world = env_of[name].world
-    size = flat_space(world.observation_space).size
+    size = flat_space(world.state_space).size
     assert len(world.state_names) == len(world.noise_convention) == size
     assert world.initial().sample(seed=jax.random.key(0)).shape == (size,)
     state = world.initial().sample(seed=jax.random.key(0))
+    assert world.emit(state).shape == (flat_space(world.observation_space).size,)
+    assert (world.state_space == world.observation_space) == world.fully_observed
     action = jnp.zeros(flat_space(world.action_space).size).at[0].set(1.0)
     noisy = any(world.noise_convention)
     same = eqx.tree_equal(world.target_law(state, action), world.law(state, action))
@@ -181,15 +198,29 @@ def test_bad_input_is_named(name, env_of):
         with pytest.raises(ValueError, match="action is"):
             env.step(action)
     with pytest.raises(ValueError, match="expected an element of"):
-        env.reset(options={"state": as_element(env.observation_space, 77)})
+        env.reset(options={"state": np.int64(77)})
     with pytest.raises(ValueError, match="unknown reset options"):
         env.reset(options={"stat": 0})
+
+
+def test_a_video_has_one_picture_a_state():
+    world = WORLDS["stochwm/Galton-v0"]()
+    states = np.eye(45, dtype=np.float32)[[0, 2, 4]]
+    frames = render_video(world, states)
+    assert frames.shape == (3, *world.render(states[0]).shape)
+    assert frames.dtype == np.uint8
+    np.testing.assert_array_equal(frames[1], world.render(states[1]))
+    for wrong in (states[0], states[:, :44], states[:0]):
+        with pytest.raises(ValueError, match=r"expected \[time, 45\]"):
+            render_video(world, wrong)
 
 
 def test_an_environment_wants_a_reset_and_a_known_render_mode():
     env = WorldEnv(WORLDS["stochwm/Fork-v0"]())
     with pytest.raises(gym.error.ResetNeeded):
         env.step(env.action_space.sample())
+    with pytest.raises(gym.error.ResetNeeded):
+        env.state  # noqa: B018
     env.reset(seed=0)
     assert env.render() is None
     with pytest.raises(ValueError, match="human"):
@@ -223,7 +254,18 @@ def test_parameters_reach_the_world_through_make():
     ):
         with pytest.raises(ValueError, match=match):
             gym.make("stochwm/Fork-v0", **arguments)
-    with pytest.raises(ValueError, match="doors is 1"):
-        gym.make("stochwm/Doors-v0", doors=1)
+    for name, arguments, match in (
+        ("Doors", {"doors": 1}, "doors is 1"),
+        ("MixtureWalk", {"weights": (0.5, 0.0)}, "weights is"),
+        ("MixtureWalk", {"means": (0.0, 1.0, 2.0)}, r"have \[2, 3, 2\] entries"),
+        ("Galton", {"rows": 0}, "rows is 0"),
+        ("Galton", {"rows": 3, "target": 4}, "target is 4"),
+        ("NoisyTV", {"noise": -1.0}, "noise is -1.0"),
+        ("Cricket", {"seam": 0.0}, "seam is 0.0"),
+        ("HiddenSwitch", {"winds": (0.1,)}, "at least two"),
+        ("HiddenSwitch", {"winds": 0.1}, "winds is 0.1"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            gym.make(f"stochwm/{name}-v0", **arguments)
     with pytest.raises(ValueError, match="forced is 1.5"):
         gym.make("stochwm/Doors-v0", forced=1.5)

@@ -9,7 +9,7 @@ import numpy as np
 from ..calibration import Persistence, Scorecard, evaluate, evaluate_density, mode_report
 from ..data import Episodes
 from ..models import Markov
-from .run import Run
+from .run import Run, bundled_world
 
 MODE_POINTS = 200
 MODE_TOLERANCE = 0.25  # in standard deviations of the change of state
@@ -42,7 +42,7 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
         "labels": labels,
         "cards": {name: card.to_json() for name, card in cards.items()},
         "modes": modes,
-        "sentences": sentences(cards, labels, modes),
+        "sentences": sentences(cards, labels, modes) + _about_hidden(run.config.env_id),
     }
 
 
@@ -147,6 +147,16 @@ def _about_futures(cards: dict[str, Scorecard]) -> list[str]:
         f"{last} steps ahead, open loop, its futures score {ours:.3f} (energy score, lower is "
         f"better), {worse} than assuming that nothing changes ({unchanged:.3f}); its 90 % "
         f"intervals hold {covers:.0%} of what really happened."
+    ]
+
+
+def _about_hidden(env_id: str) -> list[str]:
+    world = bundled_world(env_id)
+    if world is None or world.fully_observed:
+        return []
+    return [
+        "This world hides a part of its state: what is observed next depends on the whole past, so "
+        "no law is compared, and a model that sees single observations cannot be the best."
     ]
 
 

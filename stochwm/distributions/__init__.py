@@ -8,6 +8,7 @@ from .box_mixture import BoxMixture as BoxMixture
 from .categorical import OneHotCategoricals as OneHotCategoricals
 from .deterministic import Deterministic as Deterministic
 from .energy import energy_score as energy_score
+from .joint import Joint as Joint
 from .latent_state import LatentState as LatentState
 from .latent_state import LatentStateDistribution as LatentStateDistribution
 from .mixture import AbstractMixture as AbstractMixture

@@ -23,7 +23,7 @@ def probability(name: str, value: Any) -> Float[Array, ""]:
     Raises:
         ValueError: not a number in [0, 1].
     """
-    return _scalar(name, value, lambda x: 0 <= x <= 1, "a number in [0, 1]")
+    return _scalar(name, value, lambda x: (x >= 0) & (x <= 1), "a number in [0, 1]")
 
 
 def number(name: str, value: Any) -> Float[Array, ""]:
@@ -46,13 +46,36 @@ def count(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def numbers(name: str, value: Any) -> Float[Array, " entries"]:
+    """`value` as a float32 vector.
+
+    Raises:
+        ValueError: not a list of at least one finite number.
+    """
+    return _array(name, value, 1, lambda x: True, "a list of finite numbers")
+
+
+def positives(name: str, value: Any) -> Float[Array, " entries"]:
+    """`value` as a float32 vector.
+
+    Raises:
+        ValueError: not a list of at least one positive, finite number.
+    """
+    return _array(name, value, 1, lambda x: x > 0, "a list of positive, finite numbers")
+
+
 def _scalar(name: str, value: Any, valid, expected: str) -> Float[Array, ""]:
+    return _array(name, value, 0, valid, expected)
+
+
+def _array(name: str, value: Any, ndim: int, valid, expected: str) -> Float[Array, "*shape"]:
     if isinstance(value, Tracer):  # checked before the transform
         return jnp.asarray(value, "float32")
     try:
         array = np.asarray(value, np.float32)
     except (TypeError, ValueError):
         array = np.asarray(np.nan, np.float32)
-    if array.shape != () or not np.isfinite(array) or not valid(float(array)):
+    fits = array.ndim == ndim and array.size > 0 and np.isfinite(array).all()
+    if not fits or not np.all(valid(array)):
         raise ValueError(f"{name} is {value!r}, expected {expected}")
     return jnp.asarray(array)

@@ -112,6 +112,24 @@ def slab(
     paint(image, box, distance, colour, opacity, softness)
 
 
+def hill(
+    image: Image,
+    foot: Number,
+    heights: Float[np.ndarray, " width"],
+    colour: str,
+    opacity: Number = 1.0,
+) -> None:
+    """The area between the row `foot` and a curve above it: one height a column, in pixels."""
+    steep = np.sqrt(1 + np.gradient(heights) ** 2)  # a vertical distance is too long on a slope
+
+    def distance(x, y):
+        column = x.astype(int)
+        return np.maximum((foot - heights[column] - y) / steep[column], y - foot)
+
+    box = (0, foot - heights.max() - 1, image.shape[1], foot)
+    paint(image, box, distance, colour, opacity)
+
+
 def lens(
     image: Image, centre: Point, size: Point, colour: str, turn: Number = 0.0, opacity: Number = 1.0
 ) -> None:

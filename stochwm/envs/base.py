@@ -27,7 +27,7 @@ class AbstractWorld(AbstractWorldModel):
     @property
     @abc.abstractmethod
     def observation_space(self) -> gym.Space:
-        """The space of states, which are fully observed; its flat encoding is `[state]`."""
+        """The space of what `emit` shows; its flat encoding is `[observation]`."""
 
     @property
     @abc.abstractmethod
@@ -38,6 +38,22 @@ class AbstractWorld(AbstractWorldModel):
     @abc.abstractmethod
     def state_names(self) -> tuple[str, ...]:
         """What each entry of a flat state means, with its unit where it has one."""
+
+    @property
+    def state_space(self) -> gym.Space:
+        """The space of states; its flat encoding is `[state]`. By default what is observed."""
+        return self.observation_space
+
+    @property
+    def fully_observed(self) -> bool:
+        """Whether an observation is the state, so that `law` predicts the next observation."""
+        return True
+
+    def emit(
+        self, state: Float[Array | np.ndarray, " state"]
+    ) -> Float[Array | np.ndarray, " observation"]:
+        """What is observed of a state, `[observation]`; by default all of it."""
+        return state
 
     @property
     def noise_convention(self) -> tuple[float, ...]:

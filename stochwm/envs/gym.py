@@ -15,8 +15,9 @@ from .base import AbstractWorld
 class WorldEnv(gym.Env):
     """Any `AbstractWorld` as an environment: each step draws from the law.
 
-    `reset(seed=...)` fixes every draw that follows. `reset(options={"state": observation})` starts
-    from a given element of the observation space instead of a draw.
+    `reset(seed=...)` fixes every draw that follows. `reset(options={"state": element})` starts
+    from a given element of `world.state_space` instead of a draw; unless the world hides something,
+    that is an observation.
 
     Attributes:
         world: the world, whose `law(state, action)` is the exact distribution of every step.
@@ -44,18 +45,29 @@ class WorldEnv(gym.Env):
         self._decode = _decoder(self.observation_space)
         self._state = None
 
+    @property
+    def state(self) -> np.ndarray:
+        """The current state of the world, `[state]`, with what an observation may hide.
+
+        Raises:
+            gymnasium.error.ResetNeeded: there was no `reset` yet.
+        """
+        if self._state is None:
+            raise gym.error.ResetNeeded("state before reset(): call reset() first")
+        return np.array(self._state)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode.
 
         Raises:
-            ValueError: an unknown option, or a state outside the observation space.
+            ValueError: an unknown option, or a state outside the state space.
         """
         super().reset(seed=seed)
-        start = _start(self.observation_space, options or {})
+        start = _start(self.world.state_space, options or {})
         self._word = self.np_random.integers(2**32, dtype=np.uint32)
         self._time = 0
         self._state = np.asarray(_initial(self.world, self._word)) if start is None else start
-        return self._decode(self._state), {}
+        return self._observation(), {}
 
     def step(self, action: Any):
         """Draw the next state from the law.
@@ -69,7 +81,10 @@ class WorldEnv(gym.Env):
         flat = self._encode(action)
         drawn = np.asarray(_advance(self.world, self._word, self._time, self._state, flat))
         self._state, self._time = drawn[:-2], self._time + 1
-        return self._decode(self._state), float(drawn[-2]), self._ends(float(drawn[-1])), False, {}
+        return self._observation(), float(drawn[-2]), self._ends(float(drawn[-1])), False, {}
+
+    def _observation(self):
+        return self._decode(np.asarray(self.world.emit(self.state)))
 
     def _ends(self, discount: float) -> bool:
         # Certain ends, the usual ones, take no draw.

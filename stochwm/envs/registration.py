@@ -5,15 +5,25 @@ from typing import Any
 import gymnasium as gym
 
 from .base import AbstractWorld
+from .cricket import Cricket
 from .doors import Doors
 from .fork import Fork
+from .galton import Galton
 from .gym import WorldEnv
+from .hidden_switch import HiddenSwitch
+from .mixture_walk import MixtureWalk
+from .noisy_tv import NoisyTV
 from .wet_chicken import WetChicken
 
 WORLDS: dict[str, type[AbstractWorld]] = {
     "stochwm/Fork-v0": Fork,
     "stochwm/WetChicken-v0": WetChicken,
     "stochwm/Doors-v0": Doors,
+    "stochwm/MixtureWalk-v0": MixtureWalk,
+    "stochwm/Galton-v0": Galton,
+    "stochwm/NoisyTV-v0": NoisyTV,
+    "stochwm/Cricket-v0": Cricket,
+    "stochwm/HiddenSwitch-v0": HiddenSwitch,
 }
 """Every bundled world by its registered id."""
 
