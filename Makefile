@@ -19,10 +19,10 @@ JOBS ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format types docs doctest examples smoke lowest bench lock clean
+.PHONY: help demo dev test x64 strict lint format types docs doctest examples smoke lowest bench lock clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 # --- environments -----------------------------------------------------------------------------
 # $(call install,ENVIRONMENT,REQUIREMENTS,HOW): hashes are checked, nothing is resolved. Bytecode is
@@ -54,6 +54,16 @@ bench: $(VENV)/.installed-demo  ## print the benchmark table and write its JSON
 # --- checks -----------------------------------------------------------------------------------
 test: $(VENV)/.installed-test  ## run all tests (ARGS="-m 'not slow'", JOBS=2)
 	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
+
+# The likely and the unlikely numbers, the loops and training, in double precision.
+X64 := $(addprefix tests/test_,distributions_inputs.py distributions_oracles.py faults_mixtures.py \
+	rollout.py training_losses.py training_resume.py faults_training.py)
+x64: $(VENV)/.installed-test  ## run a part of the tests in double precision (X64=tests for all)
+	JAX_ENABLE_X64=1 $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) \
+		$(X64) -m 'not slow' $(ARGS)
+
+strict: $(VENV)/.installed-test  ## every job once, where a reused key or a leaked tracer is an error
+	JAX_CHECK_TRACER_LEAKS=1 $(BIN)/python -m pytest tests/test_faults_strict.py $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .

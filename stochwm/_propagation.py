@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
-from ._devices import Devices, first, in_chunks, over_devices, padded
+from ._devices import Devices, each, first, in_chunks, over_devices, padded
 from ._rollout import (
     Policy,
     Trajectory,
@@ -225,12 +225,15 @@ def _swap(tree: PyTree[Array]) -> PyTree[Array]:
 
 
 def _over_members(function, model, *batched):
-    """`function(model of one member, rows)` for every member; `batched` has a leading member axis."""
+    """`function(model of one member, its rows)`; `batched` has a leading member axis."""
+    arrays, static = eqx.partition(model.kernel.members, eqx.is_array)
 
-    def of_member(kernel, *rows):
+    def of_member(inputs):
+        arrays, *rows = inputs
+        kernel = eqx.combine(arrays, static)
         return function(eqx.tree_at(lambda m: m.kernel, model, kernel), *rows)
 
-    return eqx.filter_vmap(of_member)(model.kernel.members, *batched)
+    return each(of_member, (arrays, *batched))
 
 
 def _shifts(key: PRNGKeyArray, groups: int, length: int, members: int) -> Int[Array, "groups time"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from . import _learn as jobs
 from ._learn import LearnConfig, Run
 from .training import Logger, TensorBoardLogger, TrainingDiverged
 
+DEBUG = "STOCHWM_DEBUG"
 DEMO = LearnConfig("stochwm/Fork-v0", steps=10_000, width=64, updates=2_000)
 Flat = tyro.conf.arg(name="")
 
@@ -96,7 +98,10 @@ def worlds() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are printed without a traceback."""
+    """Run the command line; errors that a user can mend are printed without a traceback.
+
+    STOCHWM_DEBUG=1 in the environment shows the traceback of every error.
+    """
     try:
         app.cli(
             prog="stochwm",
@@ -104,7 +109,9 @@ def main() -> None:
             config=(tyro.conf.PositionalRequiredArgs,),
         )
     except (ValueError, OSError, ImportError, TypeError, TrainingDiverged) as error:
-        sys.exit(f"stochwm: {error}")
+        if os.environ.get(DEBUG, "0") not in ("", "0"):
+            raise
+        sys.exit(f"stochwm: {error} [{DEBUG}=1 shows where]")
     except KeyboardInterrupt:
         sys.exit("stochwm: stopped; go on with --resume")
 

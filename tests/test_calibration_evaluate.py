@@ -183,6 +183,11 @@ def test_short_episodes_are_skipped_with_the_reason():
     assert card.get("energy").count == UNEVEN.num_transitions
 
 
+def test_a_mistake_in_a_model_is_not_taken_for_a_missing_density():
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        evaluate_density(lambda s, a: s.no_such_thing, UNEVEN, key=KEY)
+
+
 def test_a_prediction_without_density_is_skipped_with_the_reason():
     card = evaluate_density(lambda s, a: s, UNEVEN, key=KEY)
     assert card.scores == ()

@@ -6,13 +6,9 @@ their own and read what it printed.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
-
-import numpy as np
-import pytest
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "jax-tests" / "devices"

@@ -36,8 +36,8 @@ def events(name, number=12):
         return jnp.tile(jnp.eye(4), (3, 1))
     noise = np.random.default_rng(0).normal(size=(number, cases.DIM))
     if name == "uniform_box":  # sides are 0.6 to 1.6 long: half of these lie outside
-        return instance(name).mean() + 0.5 * jnp.asarray(noise, jnp.float32)
-    values = jnp.asarray(3 * noise, jnp.float32)
+        return instance(name).mean() + 0.5 * jnp.asarray(noise, float)
+    values = jnp.asarray(3 * noise, float)
     return values.at[0].set(instance(name).mean()) if name == "deterministic" else values
 
 

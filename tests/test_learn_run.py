@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from stochwm._learn import LearnConfig, Run, dream, learn, save_dream, write_report
+from stochwm._learn import LearnConfig, Run, dream, job, learn, save_dream, write_report
+from stochwm._learn.run import create_run
 from stochwm._storage import StorageError, load_tree
 from stochwm.data import CollectionError
 from stochwm.training import TrainingDiverged
@@ -325,7 +326,7 @@ class Road(Trap):
 
 @pytest.fixture(autouse=True)
 def registered():
-    envs = {"test/Trap-v0": Trap, "test/Road-v0": Road}
+    envs = {"test/Trap-v0": Trap, "test/Road-v0": Road, "test/Fragile-v0": Fragile}
     for env_id, env in envs.items():
         gymnasium.register(env_id, env)
     yield
@@ -341,8 +342,46 @@ def test_an_environment_that_raises_keeps_what_was_collected(tmp_path):
     assert not (tmp_path / "run" / "model").exists()
 
 
+class Fragile(Trap):
+    """Raises at every thirty-sixth step of its life, and at once for the seed that broke it."""
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            self.first_seed = seed
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        before = np.array([self.first_seed], np.float32) / 100
+        return before, *super().step(action)[1:]
+
+
+def test_resume_collects_what_the_environment_did_not_give(tmp_path, capsys):
+    """Each attempt gets 35 steps further, under a seed of its own, until all are there."""
+    config = dataclasses.replace(TINY, env_id="test/Fragile-v0", steps=100)
+    have = []
+    for attempt in range(2):
+        message = rf"{35 * (attempt + 1)} of 100 transitions are kept in .*--resume collects"
+        with pytest.raises(CollectionError, match=message) as info:
+            learn(config, tmp_path / "run", resume=attempt > 0, progress=False)
+        have.append(Run(tmp_path / "run").episodes)
+        assert have[-1].num_transitions == info.value.episodes.num_transitions
+    run = create_run(tmp_path / "run", config, resume=True)
+    whole = job._collected(run, print, False)
+    assert whole.num_transitions == 100
+    assert "collecting 30 transitions of test/Fragile-v0 more: 70 of 100 were there" in (
+        capsys.readouterr().out
+    )
+    # What was there stays as it was, and every attempt had another seed.
+    rows = len(have[1].observation)
+    np.testing.assert_array_equal(whole.observation[:rows], have[1].observation)
+    seeds = whole.observation[~whole.is_first, 0] * 100
+    assert np.unique(seeds.round()).tolist() == [0.0, 35.0, 70.0]
+    assert job._collected(run, print, False).num_transitions == 100
+    assert capsys.readouterr().out == ""
+
+
 def test_training_that_diverges_keeps_what_was_collected(tmp_path):
-    config = dataclasses.replace(TINY, env_id="test/Road-v0", learning_rate=1e38, updates=4)
+    config = dataclasses.replace(TINY, env_id="test/Road-v0", learning_rate=1e38, updates=20)
     with pytest.raises(TrainingDiverged, match="lower the learning rate"):
         learn(config, tmp_path / "run", progress=False)
     run = Run(tmp_path / "run")

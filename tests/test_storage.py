@@ -299,7 +299,8 @@ def run(program, **options):
 def test_kill_at_random_moments(tmp_path):
     """Each killed writer leaves a complete latest step, and no acknowledged save is lost.
 
-    One process imports the library and forks the writers: no import per kill.
+    One process imports the library and forks the writers: no import per kill. STOCHWM_KILLS=100
+    kills as often.
     """
     program = f"""
         import itertools, os, signal, sys, time
@@ -316,7 +317,7 @@ def test_kill_at_random_moments(tmp_path):
 
         rng, reached = np.random.default_rng(0), -1
         like = {{"x": np.zeros(200_000, int), "step": 0}}
-        for _ in range(15):
+        for _ in range({os.environ.get("STOCHWM_KILLS", "20")}):
             reader, writer = os.pipe()
             child = os.fork()
             if child == 0:

@@ -241,10 +241,10 @@ def test_history_has_a_row_an_evaluation():
     assert rows == fitted.history
     assert fitted.steps == 25
     for row in rows:
-        assert set(row) == {"step", "loss", "validation_loss", "best_validation_loss"}
+        assert set(row) == {"step", "loss", "validation_loss", "best_validation_loss", "skipped"}
         assert all(isinstance(value, int | float) for value in row.values())
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert set(fit_small().history[0]) == {"step", "loss"}
+    assert set(fit_small().history[0]) == {"step", "loss", "skipped"}
 
 
 def test_the_same_key_gives_the_same_bits():

@@ -71,7 +71,9 @@ def test_empty_and_ragged_data_are_refused(data):
     refuse("validation must hold arrays", validation=data)
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "evaluate_every", "patience"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch_size", "evaluate_every", "patience", "max_bad_steps"]
+)
 @pytest.mark.parametrize("number", [0, -3, True])
 def test_impossible_numbers_are_refused(name, number):
     refuse(f"{name} must be an int of at least 1, but is {number}", **{name: number})

@@ -160,9 +160,9 @@ def fit_two_targets(transition):
 
     def step(transition, _):
         grads = eqx.filter_grad(loss)(transition)
-        return eqx.apply_updates(transition, jax.tree.map(lambda g: -0.05 * g, grads)), None
+        return eqx.apply_updates(transition, jax.tree.map(lambda g: -0.02 * g, grads)), None
 
-    descend = eqx.filter_jit(lambda t: jax.lax.scan(step, t, length=300)[0])
+    descend = eqx.filter_jit(lambda t: jax.lax.scan(step, t, length=600)[0])
     return descend(transition)(jnp.zeros(1), jnp.zeros(1))
 
 

@@ -50,7 +50,8 @@ def learn(
     Raises:
         FileExistsError: `out` is not empty and `resume` is off.
         ValueError, TypeError: choices that cannot work; no folder is made.
-        CollectionError: the environment failed; what was collected is kept in `data/`.
+        CollectionError: the environment failed; what was collected is kept in `data/`, and a
+            resumed run collects the rest, with another seed for the environment.
         TrainingDiverged: a loss became NaN or infinite.
         ImportError: matplotlib is missing (extra `plots`).
     """
@@ -80,19 +81,32 @@ def learn(
 
 
 def _collected(run: Run, say, progress: bool) -> Episodes:
-    if (run.path / "data").exists():
-        return run.episodes
-    config = run.config
-    say(f"collecting {config.steps} transitions of {config.env_id}")
+    """All episodes of the run; collects what is missing after an environment had failed."""
+    config, parts = run.config, [run.episodes] if run.has_data else []
+    have = sum(part.num_transitions for part in parts)
+    if have >= config.steps:
+        return parts[0]
+    again = f" more: {have} of {config.steps} were there" if have else ""
+    say(f"collecting {config.steps - have} transitions of {config.env_id}{again}")
     policy = None if config.policy == "random" else load_policy(config.policy)
+    # What went on in the environment is lost with it. The seed that broke it may do so again.
+    seed = (config.seed + have) % 2**32
     try:
-        episodes = collect(
-            config.env_id, policy, steps=config.steps, seed=config.seed, progress=progress
+        parts.append(
+            collect(config.env_id, policy, steps=config.steps - have, seed=seed, progress=progress)
         )
     except CollectionError as error:
-        if error.episodes is not None:
-            error.episodes.save(run.path / "data")
-        raise
+        parts += [] if error.episodes is None else [error.episodes]
+        if not parts:
+            raise
+        kept = Episodes.concatenate(parts)
+        kept.save(run.path / "data")
+        raise CollectionError(
+            f"{error} {kept.num_transitions} of {config.steps} transitions are kept in "
+            f"{os.fspath(run.path / 'data')!r}; --resume collects the rest.",
+            kept,
+        ) from error
+    episodes = Episodes.concatenate(parts)
     episodes.save(run.path / "data")
     return episodes
 

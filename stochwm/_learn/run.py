@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._storage import StorageError, load_tree, save_tree
+from .._storage import StorageError, load_tree, save_tree, saved_at
 from ..calibration import Scorecard
 from ..data import Episodes
 from ..models import Markov
@@ -47,6 +47,11 @@ class Run:
             self.config = LearnConfig.from_json(config.read_text(encoding="utf-8"))
         except (ValueError, TypeError) as error:
             raise StorageError(f"{config} is damaged or foreign: {error}") from error
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there are episodes, perhaps not all of them yet."""
+        return saved_at(self.path / "data")
 
     @property
     def episodes(self) -> Episodes:
@@ -148,7 +153,16 @@ def _differences(kept: LearnConfig, asked: LearnConfig) -> str:
 
 
 def world_of(env_id: str) -> Any:
-    """The law of a bundled world, or None."""
+    """The law of the next observation given this one, of a bundled world; None if there is none.
+
+    A world that hides a part of its state has none: what comes next depends on the whole past.
+    """
+    world = bundled_world(env_id)
+    return world if world is not None and world.fully_observed else None
+
+
+def bundled_world(env_id: str) -> Any:
+    """A bundled world, observed or not, or None."""
     import gymnasium
 
     from .. import envs as envs  # registers the bundled worlds

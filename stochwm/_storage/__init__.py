@@ -8,3 +8,4 @@ from .steps import save_step as save_step
 from .trees import load_metadata as load_metadata
 from .trees import load_tree as load_tree
 from .trees import save_tree as save_tree
+from .trees import saved_at as saved_at

@@ -35,6 +35,12 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def size_of(tree: Any) -> int:
+    """How many bytes the array leaves of a tree take, one array of numpy or JAX after another."""
+    arrays = (leaf for leaf in jax.tree.leaves(tree) if _is_array(leaf))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
+
+
 def pack(tree: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Named arrays that safetensors can hold, and the notes that turn them back into leaves."""
     arrays, views, keys, scalars = {}, {}, {}, {}

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ _FIELDS = {
     "scalars": dict,
     "metadata": dict,
 }
-_MANIFEST_LIMIT = 2**28  # bytes; a manifest holds scalars and metadata, not data
+# Bytes. A manifest holds scalars and metadata, not data, and JSON takes up to 30 times its size.
+_MANIFEST_LIMIT = 2**24
+# A file may be larger than what is to be loaded, so that a tree which does not fit is still named
+# leaf by leaf; but not so large that reading it takes the memory that other work needs.
+_SPARE_BYTES, _SPARE_FACTOR = 2**26, 2
 
 
 def write(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
@@ -68,9 +73,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return body
 
 
-def read_arrays(folder: Path, body: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a saved folder, checked against its manifest."""
+def read_arrays(folder: Path, body: dict[str, Any], expected: int) -> dict[str, np.ndarray]:
+    """The arrays of a saved folder, checked against its manifest.
+
+    `expected` is how many bytes the arrays to be loaded take.
+    """
     file = folder / ARRAYS
+    limit = _SPARE_FACTOR * expected + _SPARE_BYTES
+    if body["arrays_bytes"] > limit:
+        raise StorageError(
+            f"{file} should have {body['arrays_bytes']} bytes, but what is to be loaded takes "
+            f"{expected}: it was saved from another tree, and is not read."
+        )
     blob = _read_bytes(file, body["arrays_bytes"])
     if len(blob) != body["arrays_bytes"]:
         raise StorageError(
@@ -90,9 +104,13 @@ def read_arrays(folder: Path, body: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _read_bytes(file: Path, limit: int) -> bytes:
     try:
-        size = file.stat().st_size
+        status = file.stat()
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):  # a device may give bytes without an end
+            raise StorageError(f"{file} is not a regular file, and is not read")
         if size <= limit:
-            return file.read_bytes()
+            with file.open("rb") as stream:
+                return stream.read(limit + 1)  # it may have grown since
     except OSError as error:
         raise StorageError(
             f"{file} cannot be read ({error.strerror}); expected a folder with {MANIFEST} and "
@@ -109,11 +127,17 @@ def _write_json(body: dict[str, Any]) -> bytes:
         body = json.loads(
             json.dumps(body, default=_number)
         )  # what a reader will see is what is checksummed
-        return json.dumps({"checksum": _digest(body), **body}, indent=1).encode()
+        text = json.dumps({"checksum": _digest(body), **body}, indent=1).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StorageError(
             f"metadata must hold only dicts, lists, strings, numbers, booleans and None: {error}"
         ) from error
+    if len(text) > _MANIFEST_LIMIT:
+        raise StorageError(
+            f"metadata and scalars take {len(text)} bytes, at most {_MANIFEST_LIMIT} can be read "
+            "again; store large things as arrays"
+        )
+    return text
 
 
 def _number(value: Any) -> Any:

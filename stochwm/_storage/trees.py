@@ -20,8 +20,8 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .folders import find, new_folder, refuse_foreign
-from .leaves import pack, unpack
+from .folders import find, new_folder, old_of, refuse_foreign
+from .leaves import pack, size_of, unpack
 from .manifest import read_arrays, read_manifest, write
 
 _Tree = TypeVar("_Tree")
@@ -62,12 +62,18 @@ def load_tree(path: str | os.PathLike, like: _Tree) -> _Tree:
         A tree with the structure of `like`; numpy leaves where `like` has numpy, else jax arrays.
 
     Raises:
-        StorageError: missing, truncated, altered, foreign, of another format version, or not
-            fitting `like`.
+        StorageError: missing, truncated, altered, foreign, of another format version, not
+            fitting `like`, or so much larger than `like` that it is not even read.
     """
     folder = find(path)
     body = read_manifest(folder)
-    return unpack(folder, body, read_arrays(folder, body), like)
+    return unpack(folder, body, read_arrays(folder, body, size_of(like)), like)
+
+
+def saved_at(path: str | os.PathLike) -> bool:
+    """Whether there is something at `path` to load, also after a crash between two renames."""
+    path = Path(path).absolute()
+    return path.exists() or old_of(path).exists()
 
 
 def load_metadata(path: str | os.PathLike) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .._rollout import replay
 from ..data import Episodes, check_spaces
+from ..distributions import UniformMixture
 from ..models import AbstractWorldModel
 from ..transitions import Ensemble
 from .bootstrap import episode_interval
@@ -57,8 +58,8 @@ def evaluate(
         A `Scorecard`; what could not be scored is in `skipped` with the reason.
 
     Raises:
-        ValueError: a model of other spaces, a horizon below 1, fewer than 2 particles, no start, a noise or scale that is
-            not one number a dimension, or a scale that is not positive.
+        ValueError: a model of other spaces, a horizon below 1, fewer than 2 particles, no start, a
+            noise or scale that is not one number a dimension, or a scale that is not positive.
     """
     for name, number, least in (
         ("horizons", min(horizons, default=0), 1),
@@ -176,18 +177,32 @@ def evaluate_density(
 
     @eqx.filter_jit
     def log_probs(predict, *inputs):
-        one = lambda x: predict(x[0], x[1]).log_prob(x[2])  # noqa: E731
+        one = lambda x: _with_density(predict(x[0], x[1])).log_prob(x[2])  # noqa: E731
         return jax.lax.map(one, inputs, batch_size=ROW_BATCH)
 
     try:
         values = -np.asarray(log_probs(predict, rows.state, rows.action, jnp.asarray(target)))
-    except (AttributeError, NotImplementedError) as error:
+    except NotImplementedError as error:
         return Scorecard((), (f"nll: the prediction has no density ({error})",))
     if not np.isfinite(values).all():
         share = np.mean(~np.isfinite(values))
         return Scorecard((), (f"nll: {share:.1%} of the steps have no finite log density",))
     interval = episode_interval(values, np.asarray(rows.episode))
     return Scorecard((Score("nll", 1, *interval, len(values)),))
+
+
+def _with_density(prediction: Any) -> Any:
+    """The prediction; `NotImplementedError` if it, or what it mixes, can only be sampled.
+
+    Asked for by name: catching `AttributeError` would take a mistake in a model for a missing
+    density.
+    """
+    part = prediction
+    while isinstance(part, UniformMixture):
+        part = part.members
+    if not hasattr(part, "log_prob"):
+        raise NotImplementedError(f"{type(part).__name__} has no log_prob")
+    return prediction
 
 
 def _per_dimension(name: str, value: Any, episodes: Episodes) -> np.ndarray:

@@ -43,6 +43,7 @@ def collect(
     *,
     steps: int,
     seed: int,
+    timeout: float | int | None = None,
     progress: bool = True,
 ) -> Episodes:
     """Run a policy in an environment and record every transition.
@@ -59,6 +60,8 @@ def collect(
             default a `RandomPolicy`.
         steps: how many transitions to collect in all, at least 1.
         seed: in [0, 2**32).
+        timeout: how many seconds the workers of an `AsyncVectorEnv` may take for one step or reset.
+            By default they are waited for.
         progress: show a progress bar on stderr.
 
     Returns:
@@ -68,16 +71,17 @@ def collect(
     Raises:
         TypeError: `env` is no environment, its spaces are not supported, or the policy is not
             made of JAX operations.
-        ValueError: `steps` or `seed` out of range, an unknown id, or a policy of the wrong shape.
-        CollectionError: (a ValueError) the environment raised, returned NaN or infinity, or the
-            policy left the action space. It holds what was collected in `.episodes`, and is
-            chained to the original exception.
+        ValueError: `steps` or `seed` out of range, an unknown id, a policy of the wrong shape, or
+            a `timeout` for an environment without workers.
+        CollectionError: (a ValueError) the environment raised, died, took longer than `timeout`, or
+            returned NaN or infinity, or the policy left the action space. It holds what was
+            collected in `.episodes`, and is chained to the original exception.
     """
     if isinstance(steps, bool) or operator.index(steps) < 1:
         raise ValueError(f"steps must be at least 1 transition, got {steps!r}")
     seed = checked_seed(seed)
     with _opened(env) as opened:
-        stepper = make_stepper(opened)
+        stepper = make_stepper(opened, timeout)
         spaces = flat_space(stepper.observation_space), flat_space(stepper.action_space, "action")
         policy = RandomPolicy(spaces[1]) if policy is None else policy
         _check_policy(policy, *spaces)

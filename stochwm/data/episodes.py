@@ -186,14 +186,16 @@ class Episodes(eqx.Module):
         metadata = load_metadata(path)
         if metadata.get("kind") != "Episodes":
             raise StorageError(f"{path} does not hold Episodes; its metadata is {metadata}")
-        spaces = {name: FlatSpace.from_json(x) for name, x in metadata["spaces"].items()}
-        sizes = {name: space.size for name, space in spaces.items()}
-        like = _blank(metadata["length"], sizes["observation"], sizes["action"])
-        return Episodes(
-            **load_tree(path, like),
-            observation_space=spaces["observation"],
-            action_space=spaces["action"],
-        )
+        try:
+            spaces = {name: FlatSpace.from_json(x) for name, x in metadata["spaces"].items()}
+            observation, action = spaces["observation"], spaces["action"]
+            like = _blank(metadata["length"], observation.size, action.size)
+            arrays = load_tree(path, like)
+            return Episodes(**arrays, observation_space=observation, action_space=action)
+        except StorageError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StorageError(f"{path} does not hold whole Episodes: {error!r}") from error
 
     def _replace(self, arrays: dict[str, np.ndarray]) -> "Episodes":
         spaces = {"observation_space": self.observation_space, "action_space": self.action_space}

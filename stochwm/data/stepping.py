@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from jaxtyping import Bool, Float, Float32
 
 from .codec import flatten_value, unflatten_value
+from .workers import Workers, check_timeout
 
 
 class Arrival(NamedTuple):
@@ -85,7 +86,7 @@ class Single(AbstractStepper):
 class NextStep(AbstractStepper):
     """`AutoresetMode.NEXT_STEP`: the step after the last one ignores the action and resets."""
 
-    def __init__(self, env: VectorEnv):
+    def __init__(self, env: VectorEnv | Workers):
         _adopt(self, env)
 
     def reset(self, seed):
@@ -108,7 +109,7 @@ class NextStep(AbstractStepper):
 class SameStep(AbstractStepper):
     """`AutoresetMode.SAME_STEP`: the last step resets; the final observation is in the info."""
 
-    def __init__(self, env: VectorEnv):
+    def __init__(self, env: VectorEnv | Workers):
         _adopt(self, env)
 
     def reset(self, seed):
@@ -133,7 +134,7 @@ class SameStep(AbstractStepper):
 class Disabled(AbstractStepper):
     """`AutoresetMode.DISABLED`: whoever steps must reset."""
 
-    def __init__(self, env: VectorEnv):
+    def __init__(self, env: VectorEnv | Workers):
         _adopt(self, env)
 
     def reset(self, seed):
@@ -164,17 +165,22 @@ _MODES = {
 }
 
 
-def make_stepper(env: gym.Env | VectorEnv) -> AbstractStepper:
+def make_stepper(env: gym.Env | VectorEnv, timeout: float | int | None = None) -> AbstractStepper:
     """The stepper for an environment.
+
+    `timeout` is how many seconds the worker processes of an `AsyncVectorEnv` may take for a step.
 
     Raises:
         TypeError: neither kind of environment.
-        ValueError: a vector environment that does not say how it resets.
+        ValueError: a vector environment that does not say how it resets, or a `timeout` that is not
+            positive, or for an environment that has no worker processes.
     """
+    check_timeout(env, timeout)
     if isinstance(env, VectorEnv):
         mode = (env.metadata or {}).get("autoreset_mode")
+        held = Workers(env, timeout) if isinstance(env, AsyncVectorEnv) else env
         try:
-            return _MODES[AutoresetMode(mode)](env)
+            return _MODES[AutoresetMode(mode)](held)
         except ValueError as error:
             raise ValueError(
                 f"{env}: metadata['autoreset_mode'] is {mode!r}, expected one of "
@@ -187,7 +193,7 @@ def make_stepper(env: gym.Env | VectorEnv) -> AbstractStepper:
     )
 
 
-def _adopt(stepper: AbstractStepper, env: VectorEnv) -> None:
+def _adopt(stepper: AbstractStepper, env: VectorEnv | Workers) -> None:
     stepper.env, stepper.num_envs = env, env.num_envs
     stepper.ignored = np.zeros(env.num_envs, bool)
     stepper.observation_space = env.single_observation_space

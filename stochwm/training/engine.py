@@ -1,8 +1,9 @@
 """The compiled part of training: many vmapped member steps in one scan, then an evaluation."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from .._devices import Devices, each, over_devices, whole
 from .losses import Loss
 
 EVALUATION_BATCH = 1024
 
 
 class TrainState(eqx.Module):
-    """Everything that training changes; every array but the counters has a member axis."""
+    """Everything that training changes; every array but `step` and `stale` has a member axis."""
 
     params: PyTree[Array]
     opt_state: PyTree[Array]
@@ -25,6 +27,10 @@ class TrainState(eqx.Module):
     last_loss: Float[Array, " members"]
     step: Int[Array, ""]
     stale: Int[Array, ""]
+    skipped: Int[Array, " members"]
+    """Steps that were not finite, and so were not applied."""
+    bad_steps: Int[Array, " members"]
+    """How many of them came last, in a row."""
 
 
 def begin(params: PyTree[Array], optimizer: optax.GradientTransformation) -> TrainState:
@@ -46,6 +52,8 @@ def begin(params: PyTree[Array], optimizer: optax.GradientTransformation) -> Tra
         last_loss=never,
         step=jnp.zeros((), int),
         stale=jnp.zeros((), int),
+        skipped=jnp.zeros((num_members,), int),
+        bad_steps=jnp.zeros((num_members,), int),
     )
     # Copies: a donated state must not hold one buffer twice, nor the caller's. The dtype is given,
     # because what comes out of the first chunk is not weakly typed, and would be compiled again.
@@ -65,10 +73,17 @@ class Inputs(eqx.Module):
 
 
 def make_inputs(
-    fixed: Any, data: Any, validation: Any, *, num_members: int, bootstrap: bool, key: PRNGKeyArray
+    fixed: Any,
+    data: Any,
+    validation: Any,
+    *,
+    num_members: int,
+    bootstrap: bool,
+    key: PRNGKeyArray,
+    devices: Devices = None,
 ) -> Inputs:
-    """Move the data to the device and draw the bootstrap resamples (Efron 1979)."""
-    data, validation = jax.tree.map(jnp.asarray, (data, validation))
+    """Move the data to the devices and draw the bootstrap resamples (Efron 1979)."""
+    data, validation = whole((data, validation), devices)
     key_rows, key = jax.random.split(key)
     rows = None
     if bootstrap and num_members > 1:
@@ -77,16 +92,55 @@ def make_inputs(
     return Inputs(fixed, data, validation, rows, key)
 
 
-def make_chunk(
-    loss: Loss, optimizer: optax.GradientTransformation, batch_size: int
-) -> Callable[[Inputs, TrainState, int], tuple[TrainState, Array, Array]]:
-    """A compiled function `(inputs, state, steps) -> (state, losses, finite)`.
+class Trace(NamedTuple):
+    """What a chunk of steps reports, each `[steps, members]`."""
 
-    `losses` and `finite` are `[steps, members]`. An update that is not finite is not applied, and
-    none is after it, so the state that comes back is the last good one. The state is donated.
+    loss: Float[Array, "steps members"]
+    """0 where the step was not finite."""
+    finite: Bool[Array, "steps members"]
+    diverged: Bool[Array, "steps members"]
+    """Whether it was the last of `max_bad_steps` in a row that were not finite."""
+
+
+def make_chunk(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    max_bad_steps: int,
+    devices: Devices = None,
+) -> Callable[[Inputs, TrainState, int], tuple[TrainState, Trace]]:
+    """A compiled function `(inputs, state, steps) -> (state, trace)`. The state is donated.
+
+    A member's step that is not finite leaves its parameters and its optimiser state as they were,
+    and a member stops for good before the last of `max_bad_steps` such steps in a row. Members
+    share nothing but the data, so that each device trains its share of them.
     """
 
-    def member_step(params, opt_state, fixed, rows, data, key):
+    def chunk_of_member(member, shared, steps):
+        params, opt_state, skipped, bad_steps, fixed, rows, number = member
+        data, validation, keys, start = shared
+        key_steps, key_validation = keys
+
+        def step(carry, at):
+            params, opt_state, skipped, bad_steps, going = carry
+            key = jax.random.fold_in(jax.random.fold_in(key_steps, at), number)
+            new, value, finite = update(params, opt_state, fixed, rows, data, key)
+            bad_steps = jnp.where(going, jnp.where(finite, 0, bad_steps + 1), bad_steps)
+            going = bad_steps < max_bad_steps
+            kept = partial(jnp.where, going & finite)
+            params, opt_state = jax.tree.map(kept, new, (params, opt_state))
+            skipped = skipped + (going & ~finite)
+            carry = (params, opt_state, skipped, bad_steps, going)
+            return carry, Trace(value, finite, ~going)
+
+        begin = (params, opt_state, skipped, bad_steps, jnp.array(True))
+        (*after, _), trace = jax.lax.scan(step, begin, start + jnp.arange(steps))
+        evaluation = jnp.array(jnp.inf)
+        if validation is not None:
+            evaluation = evaluate(after[0], fixed, validation, key_validation)
+        return tuple(after), trace, evaluation
+
+    def update(params, opt_state, fixed, rows, data, key):
         key_batch, key_loss = jax.random.split(key)
         batch = _draw_batch(data, rows, batch_size, key_batch)
         keys = jax.random.split(key_loss, batch_size)
@@ -96,43 +150,50 @@ def make_chunk(
             return jnp.mean(jax.vmap(lambda x, k: loss(model, x, key=k))(batch, keys))
 
         value, grads = eqx.filter_value_and_grad(mean_loss)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = eqx.apply_updates(params, updates)
-        return params, opt_state, value, _all_finite((value, grads, params))
+        updates, new_opt_state = optimizer.update(grads, opt_state, params)
+        new = (eqx.apply_updates(params, updates), new_opt_state)
+        finite = _all_finite((value, grads)) & _still_finite(new, (params, opt_state))
+        return new, jnp.where(finite, value, 0.0), finite
 
-    def member_evaluation(params, fixed, validation, key):
+    def evaluate(params, fixed, validation, key):
         model = eqx.combine(params, fixed)
         # The same noise at every evaluation, so that they can be compared.
         keys = jax.random.split(key, jax.tree.leaves(validation)[0].shape[0])
         one = lambda inputs: loss(model, inputs[0], key=inputs[1])  # noqa: E731
         return jnp.mean(jax.lax.map(one, (validation, keys), batch_size=EVALUATION_BATCH))
 
-    step_all = eqx.filter_vmap(member_step, in_axes=(*[eqx.if_array(0)] * 4, None, 0))
-    evaluate_all = eqx.filter_vmap(member_evaluation, in_axes=(*[eqx.if_array(0)] * 2, None, None))
-
     @eqx.filter_jit(donate="all-except-first")
     def run(inputs: Inputs, state: TrainState, steps: int):
-        key_steps, key_validation = jax.random.split(inputs.key)
-        num_members = state.best_loss.shape[0]
+        fixed, functions = eqx.partition(inputs.fixed, eqx.is_array)
+        numbers = jnp.arange(state.best_loss.shape[0])
+        members = (
+            *(state.params, state.opt_state, state.skipped, state.bad_steps),
+            *(fixed, inputs.rows, numbers),
+        )
+        keys = tuple(jax.random.split(inputs.key))
+        shared = ((inputs.data, inputs.validation, keys, state.step), functions)
 
-        def step(carry, _):
-            params, opt_state, number, good = carry
-            keys = jax.random.split(jax.random.fold_in(key_steps, number), num_members)
-            new_params, new_opt_state, losses, finite = step_all(
-                params, opt_state, inputs.fixed, inputs.rows, inputs.data, keys
-            )
-            good = good & jnp.all(finite)
-            new, old = (new_params, new_opt_state, number + 1), (params, opt_state, number)
-            kept = jax.tree.map(partial(jnp.where, good), new, old)
-            return (*kept, good), (losses, finite)
+        def share(members, shared):
+            shared, functions = shared
 
-        start = (state.params, state.opt_state, state.step, jnp.array(True))
-        (*after, _), (losses, finite) = jax.lax.scan(step, start, length=steps)
-        state = eqx.tree_at(lambda s: (s.params, s.opt_state, s.step), state, tuple(after))
-        if inputs.validation is not None:
-            args = (state.params, inputs.fixed, inputs.validation, key_validation)
-            state = _keep_best(state, evaluate_all(*args))
-        return state, losses, finite
+            def of_member(member):
+                whole = eqx.combine(member[4], functions)
+                return chunk_of_member((*member[:4], whole, *member[5:]), shared, steps)
+
+            return each(of_member, members)
+
+        results = over_devices(share, members, shared, devices, multiple=1)
+        (params, opt_state, skipped, bad_steps), trace, losses = whole(results, devices)
+        state = dataclasses.replace(
+            state,
+            params=params,
+            opt_state=opt_state,
+            step=state.step + steps,
+            skipped=skipped,
+            bad_steps=bad_steps,
+        )
+        trace = jax.tree.map(jnp.transpose, trace)
+        return (state if inputs.validation is None else _keep_best(state, losses)), trace
 
     return run
 
@@ -145,22 +206,32 @@ def _draw_batch(data, rows, batch_size, key):
 
 
 def _keep_best(state: TrainState, loss: Float[Array, " members"]) -> TrainState:
-    """Each member keeps the parameters of its own best evaluation."""
-    better = loss < state.best_loss
-
-    def choose(new, old):
-        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return TrainState(
-        params=state.params,
-        opt_state=state.opt_state,
-        best=jax.tree.map(choose, state.params, state.best),
+    """Each member keeps the parameters of its own best evaluation that was finite."""
+    better = jnp.isfinite(loss) & (loss < state.best_loss)
+    return dataclasses.replace(
+        state,
+        best=jax.tree.map(partial(_where, better), state.params, state.best),
         best_loss=jnp.where(better, loss, state.best_loss),
         last_loss=loss,
-        step=state.step,
         stale=jnp.where(jnp.any(better), 0, state.stale + 1),
     )
 
 
+def chosen(state: TrainState) -> PyTree[Array]:
+    """Each member's best parameters, or its last where no evaluation was finite."""
+    return jax.tree.map(partial(_where, jnp.isfinite(state.best_loss)), state.best, state.params)
+
+
+def _where(members: Bool[Array, " members"], one: Array, other: Array) -> Array:
+    """Member by member, one array or the other."""
+    return jnp.where(members.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+
+
 def _all_finite(tree: PyTree[Array]) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+
+
+def _still_finite(new: PyTree[Array], old: PyTree[Array]) -> Bool[Array, ""]:
+    """Whether nothing became NaN or infinite; an optimiser may begin with an infinity."""
+    fine = jax.tree.map(lambda x, y: jnp.all(jnp.isfinite(x) | ~jnp.isfinite(y)), new, old)
+    return jnp.all(jnp.stack(jax.tree.leaves(fine)))

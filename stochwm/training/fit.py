@@ -1,21 +1,22 @@
 """Training: a function over a model, one vmapped step for all members of an ensemble."""
 
 import os
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
+from .._devices import Devices
 from .._storage import StorageError, latest_step, load_step, load_step_metadata, save_step
 from ..transitions import Ensemble
-from .engine import TrainState, begin, make_chunk, make_inputs
+from .engine import Trace, TrainState, begin, chosen, make_chunk, make_inputs
 from .errors import TrainingDiverged
-from .inputs import check_data, check_numbers, checksum
+from .inputs import check_alike, check_data, check_model, check_numbers, checksum
 from .loggers import Logger, Row
 from .losses import Loss, negative_log_likelihood
 from .trainable import partition_trainable
@@ -27,7 +28,9 @@ class Fitted(NamedTuple):
     model: Any
     """The model, each member at its best validation loss (or its last step without one)."""
     history: list[Row]
-    """One row an evaluation: `step`, `loss`, `validation_loss` (means over members)."""
+    """One row an evaluation: `step`; `loss`, `validation_loss`, `best_validation_loss` (means over
+    members, None where one is not finite); `skipped`, how many member steps were skipped so far
+    because they were not finite."""
     steps: int
     """Optimiser steps done."""
 
@@ -69,6 +72,8 @@ def fit(
     evaluate_every: int = 250,
     patience: int | None = 10,
     bootstrap: bool = True,
+    max_bad_steps: int = 10,
+    devices: Devices = None,
     checkpoint: str | os.PathLike | None = None,
     log: Logger | None = None,
     progress: bool = True,
@@ -79,8 +84,11 @@ def fit(
     its own batches, and its own bootstrap resample of the data. Any other model is an ensemble of
     one. `evaluate_every` steps run in one compiled scan.
 
+    A step whose loss, gradient or update is NaN or infinite is skipped: that member's parameters
+    and optimiser state stay as they were, the others go on, and `skipped` in the history counts it.
+
     Args:
-        model: an `Ensemble`, or anything that `loss` takes.
+        model: an `Ensemble`, or anything that `loss` takes that holds no `Ensemble`.
         data: training examples; every array leaf has a leading axis `[examples, ...]`
             (`Transitions` or `Windows`).
         loss: `loss(model, example, *, key) -> scalar`; default `negative_log_likelihood()`.
@@ -93,8 +101,15 @@ def fit(
         evaluate_every: steps between evaluations, checkpoints and rows of the history.
         patience: stop after this many evaluations in which no member improved; None: never.
         bootstrap: whether members of an ensemble resample the data.
-        checkpoint: folder for checkpoints. If it holds one of this very fit, it goes on from
-            there, and ends with the bits of an uninterrupted run.
+        max_bad_steps: give up when this many steps in a row of one member were not finite; 1 gives
+            up at the first.
+        devices: how many devices share the members, or a `jax.sharding.Mesh`; None: one. The
+            result is the same to the bit.
+        checkpoint: folder for checkpoints, written by the first process if there are several. If
+            it holds one of this very fit, it goes on from there, and ends with the bits of an
+            uninterrupted run. `steps` may be raised then if `optimizer` is given; the schedule of
+            the default one depends on `steps`, so that another number is another fit. An optimiser,
+            a loss and initial weights of your own cannot be compared: pass the same.
         log: called with every new row of the history.
         progress: whether to show a progress bar.
 
@@ -102,28 +117,35 @@ def fit(
         The fitted model, the history, and the number of steps done.
 
     Raises:
-        ValueError: empty, ragged or NaN data, with where it is; impossible numbers; a model
-            without anything to train.
-        TrainingDiverged: the loss, a gradient or an update is not finite.
+        TypeError: an `Ensemble` inside another module, which would be trained as one model.
+        ValueError: empty, ragged or NaN data, with where it is; validation data of another
+            structure; impossible numbers; a model without anything to train.
+        TrainingDiverged: `max_bad_steps` steps in a row were not finite.
         StorageError: the checkpoint is damaged or belongs to another fit.
     """
     check_data("data", data)
     if validation is not None:
         check_data("validation", validation)
+        check_alike(data, validation)
     check_numbers(
-        steps=steps, batch_size=batch_size, evaluate_every=evaluate_every, patience=patience
+        steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        max_bad_steps=max_bad_steps,
+        patience=patience,
     )
+    check_model(model)
     loss = negative_log_likelihood() if loss is None else loss
+    schedule = {"default_optimizer": {"steps": steps}} if optimizer is None else {}
     optimizer = default_optimizer(steps) if optimizer is None else optimizer
 
     members = model.members if isinstance(model, Ensemble) else _stack_one(model)
     trainable, fixed = partition_trainable(members)
     state = begin(trainable, optimizer)
     num_members = state.best_loss.shape[0]
-    run = make_chunk(loss, optimizer, batch_size)
-    inputs = make_inputs(
-        fixed, data, validation, num_members=num_members, bootstrap=bootstrap, key=key
-    )
+    run = make_chunk(loss, optimizer, batch_size, max_bad_steps, devices)
+    options: Any = {"num_members": num_members, "bootstrap": bootstrap}
+    inputs = make_inputs(fixed, data, validation, key=key, devices=devices, **options)
     identity = {
         "seed": list(_seed(key)),
         "data": checksum((data, validation)),
@@ -131,23 +153,25 @@ def fit(
         "evaluate_every": evaluate_every,
         "members": num_members,
         "bootstrap": bootstrap,
+        **schedule,
     }
     state, history = _resume(checkpoint, state, identity)
+    join = partial(_join, model, fixed)
 
     with tqdm(total=steps, initial=int(state.step), disable=not progress, unit="step") as bar:
         while (step := int(state.step)) < steps and not _exhausted(state, patience):
             chunk = min(evaluate_every, steps - step)
-            state, losses, finite = run(inputs, state, chunk)
-            _check_finite(finite, step, key, _join(model, state.params, fixed), history)
-            history.append(_row(state, losses, validation is not None))
-            if checkpoint is not None:
+            state, trace = run(inputs, state, chunk)
+            _check_diverged(trace, max_bad_steps, step, key, join, state.params, history)
+            history.append(_row(state, trace, validation is not None))
+            if checkpoint is not None and jax.process_index() == 0:
                 save_step(checkpoint, int(state.step), state, {"fit": identity, "history": history})
             if log is not None:
                 log(history[-1])
             bar.update(chunk)
-            bar.set_postfix({k: f"{v:.4g}" for k, v in history[-1].items() if k != "step"})
-    params = state.params if validation is None else state.best
-    return Fitted(_join(model, params, fixed), history, int(state.step))
+            bar.set_postfix(_shown(history[-1]))
+    params = state.params if validation is None else chosen(state)
+    return Fitted(join(params), history, int(state.step))
 
 
 def _resume(
@@ -164,21 +188,38 @@ def _resume(
     return load_step(checkpoint, state), metadata["history"]
 
 
-def _check_finite(finite, step, key, model, history) -> None:
-    finite = np.asarray(finite)
-    if not finite.all():
-        row, member = (int(i) for i in np.argwhere(~finite)[0])
+def _check_diverged(trace: Trace, max_bad_steps, step, key, join, params, history) -> None:
+    diverged = np.asarray(trace.diverged)
+    if diverged.any():
+        row, member = (int(i) for i in np.argwhere(diverged)[0])
         raise TrainingDiverged(
-            step=step + row + 1, member=member, seed=_seed(key), model=model, history=history
+            step=step + row + 1,
+            member=member,
+            seed=_seed(key),
+            bad_steps=max_bad_steps,
+            model=join(params),
+            history=history,
         )
 
 
-def _row(state: TrainState, losses: Array, validated: bool) -> Row:
-    row = {"step": int(state.step), "loss": float(jnp.mean(losses))}
+def _row(state: TrainState, trace: Trace, validated: bool) -> Row:
+    count, total = np.sum(trace.finite), np.sum(trace.loss, dtype=float)
+    row: Row = {"step": int(state.step), "loss": _number(total / count) if count else None}
     if validated:
-        row["validation_loss"] = float(jnp.mean(state.last_loss))
-        row["best_validation_loss"] = float(jnp.mean(state.best_loss))
-    return row
+        row["validation_loss"] = _number(np.mean(state.last_loss))
+        row["best_validation_loss"] = _number(np.mean(state.best_loss))
+    return row | {"skipped": int(np.sum(state.skipped))}
+
+
+def _number(value: Any) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _shown(row: Row) -> dict[str, str]:
+    """What the progress bar says."""
+    quiet = {"step"} if row["skipped"] else {"step", "skipped"}
+    return {k: "-" if v is None else f"{v:.4g}" for k, v in row.items() if k not in quiet}
 
 
 def _exhausted(state: TrainState, patience: int | None) -> bool:
@@ -193,7 +234,7 @@ def _stack_one(model: Any) -> Any:
     return jax.tree.map(lambda x: x[None] if eqx.is_array(x) else x, model)
 
 
-def _join(model: Any, params: Any, fixed: Any) -> Any:
+def _join(model: Any, fixed: Any, params: Any) -> Any:
     """The model with new member parameters, of the type that came in."""
     members = eqx.combine(params, fixed)
     if isinstance(model, Ensemble):

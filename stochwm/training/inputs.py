@@ -5,16 +5,22 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
+
+from ..transitions import Ensemble
+
+MAX_COUNT = 2**31 - 1  # counters on the device are int32, and would wrap around
 
 
 def check_data(name: str, data: PyTree[Any]) -> int:
     """Check training examples and return how many there are.
 
     Raises:
-        ValueError: no array, leading axes that differ, no example, or NaN or infinity; the message
-            names the leaf, and for data that knows its episodes the episode and step.
+        ValueError: no array, leading axes that differ, no example, NaN or infinity, or a number
+            that JAX's own precision cannot hold; the message names the leaf, and for data that
+            knows its episodes the episode and step.
     """
     leaves = [
         (name + jax.tree_util.keystr(path), np.asarray(leaf))
@@ -27,10 +33,65 @@ def check_data(name: str, data: PyTree[Any]) -> int:
             f"{ {path: leaf.shape for path, leaf in leaves} }."
         )
     for path, leaf in leaves:
-        if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
-            row = int(np.argwhere(~np.isfinite(leaf))[0, 0])
-            raise ValueError(f"{path} must be finite, but is not {_where(data, row)}.")
+        bad = _unusable(leaf)
+        if bad.any():
+            row = int(np.argwhere(bad)[0, 0])
+            kept = _kept_dtype(leaf)
+            raise ValueError(
+                f"{path} must be finite, but is not {_where(data, row)}."
+                if np.issubdtype(leaf.dtype, np.floating)
+                else f"{path} must fit into {kept}, but does not {_where(data, row)}."
+            )
     return lengths.pop()[0]
+
+
+def _unusable(leaf: np.ndarray) -> np.ndarray:
+    """Where numbers are not finite, or will not be what they are once they are JAX arrays."""
+    if not np.issubdtype(leaf.dtype, np.number):
+        return np.zeros(leaf.shape, bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = leaf.astype(_kept_dtype(leaf), copy=False)
+    if np.issubdtype(leaf.dtype, np.integer):
+        return kept.astype(leaf.dtype) != leaf  # JAX would wrap them around silently
+    return ~np.isfinite(kept)
+
+
+def _kept_dtype(leaf: np.ndarray) -> np.dtype:
+    """What JAX makes of a dtype: float64 becomes float32 unless jax_enable_x64 is on."""
+    return jnp.asarray(np.zeros(0, leaf.dtype)).dtype
+
+
+def check_alike(data: PyTree[Any], validation: PyTree[Any]) -> None:
+    """Raise `ValueError` unless both hold the same arrays, their leading axes aside."""
+    one, other = (
+        {
+            jax.tree_util.keystr(path): np.shape(leaf)[1:]
+            for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+        }
+        for tree in (data, validation)
+    )
+    if one != other:
+        raise ValueError(
+            "validation must hold the same arrays as data, but for one example it has "
+            f"{_unlike(other, one)}, where data has {_unlike(one, other)}."
+        )
+
+
+def _unlike(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {name: shape for name, shape in one.items() if other.get(name) != shape}
+
+
+def check_model(model: Any) -> None:
+    """Raise `TypeError` for an `Ensemble` that `fit` would not see as one."""
+    top = model.members if isinstance(model, Ensemble) else model
+    nodes = jax.tree.leaves(top, is_leaf=lambda node: isinstance(node, Ensemble))
+    if any(isinstance(node, Ensemble) for node in nodes):
+        raise TypeError(
+            f"model must not hold an Ensemble inside another module, but is a "
+            f"{type(model).__name__} around one: its members would share one loss, one batch and "
+            "one optimiser state. Pass an Ensemble of the wrapped kernel, such as "
+            "Ensemble(lambda key: Standardised(kernel(key), ...), 5, key=key)."
+        )
 
 
 def checksum(tree: PyTree[Any]) -> int:
@@ -41,16 +102,15 @@ def checksum(tree: PyTree[Any]) -> int:
     return total
 
 
-def check_numbers(
-    *, steps: int, batch_size: int, evaluate_every: int, patience: int | None
-) -> None:
-    """Raise `ValueError` unless every number is an int of at least 1."""
-    numbers = {"steps": steps, "batch_size": batch_size, "evaluate_every": evaluate_every}
+def check_numbers(*, patience: int | None, **numbers: int) -> None:
+    """Raise `ValueError` unless every number is an int of at least 1 that a counter can reach."""
     if patience is not None:
         numbers["patience"] = patience
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} must be an int of at least 1, but is {number!r}.")
+        if number > MAX_COUNT:
+            raise ValueError(f"{name} must be at most {MAX_COUNT} (int32), but is {number}.")
 
 
 def _where(data: Any, row: int) -> str:

@@ -4,9 +4,10 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-Row = dict[str, int | float]
-"""Metrics by name, among them `step`."""
+Row = dict[str, Any]
+"""Metrics by name, among them `step`: ints, floats, and None for what is not a finite number."""
 Logger = Callable[[Row], None]
 """`log(row)`."""
 
@@ -20,12 +21,19 @@ class JsonlLogger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, row: Row) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        line = json.dumps(row, allow_nan=False) + "\n"
+        with self.path.open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:  # a full disk or a killed process may have left half a row
+                file.seek(end - 1)
+                if file.read(1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(line.encode())
 
 
 class TensorBoardLogger:
-    """Writes every number of a row as a TensorBoard scalar (extra `tensorboard`)."""
+    """Writes every number of a row, but no None, as a TensorBoard scalar (extra `tensorboard`)."""
 
     def __init__(self, folder: str | os.PathLike):
         """Log to `folder`.
@@ -43,7 +51,7 @@ class TensorBoardLogger:
 
     def __call__(self, row: Row) -> None:
         for name, value in row.items():
-            if name != "step":
+            if name != "step" and value is not None:
                 self._writer.add_scalar(name, value, int(row["step"]))
         self._writer.flush()
 

@@ -60,7 +60,7 @@ def rollout_likelihood(noise: Any = 0.0) -> Loss:
 
         keys = jax.random.split(key, example.action.shape[0])
         inputs = (example.action, example.state[1:], keys)
-        _, losses = jax.lax.scan(step, example.state[0], inputs)
+        _, losses = jax.lax.scan(step, _start(model, example), inputs)
         return jnp.mean(losses)
 
     return loss
@@ -98,8 +98,18 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
             return particles, energy_score(particles / scale, target / scale)
 
         keys = jax.random.split(key, example.action.shape[0])
-        start = jnp.broadcast_to(example.state[0], (num_particles, *example.state[0].shape))
+        state = _start(model, example)
+        start = jnp.broadcast_to(state, (num_particles, *state.shape))
         _, scores = jax.lax.scan(step, start, (example.action, example.state[1:], keys))
         return jnp.mean(scores)
 
     return loss
+
+
+def _start(model: Any, example: Any) -> Array:
+    """The first state, in the precision of the model's own draws: a loop must not change it."""
+
+    def draw(state):
+        return model(state, example.action[0]).sample(seed=jax.random.key(0))
+
+    return example.state[0].astype(jax.eval_shape(draw, example.state[0]).dtype)

@@ -1,0 +1,73 @@
+"""Tables, targets and JSON that the speed benchmarks share."""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from _contest import Result
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Target(NamedTuple):
+    """A figure, and what it must reach."""
+
+    name: str
+    value: float
+    sign: str
+    bound: float
+
+    @property
+    def met(self) -> bool:
+        """Whether it does."""
+        return self.value <= self.bound if self.sign == "<=" else self.value >= self.bound
+
+    def __str__(self) -> str:
+        verdict = "met" if self.met else "MISSED"
+        return f"  {self.name:<58}{self.value:>9.3f}   {self.sign} {self.bound}: {verdict}"
+
+
+def arguments(description: str, name: str, rounds: int) -> argparse.ArgumentParser:
+    """What every speed benchmark understands."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contestant")
+    parser.add_argument("--devices", type=int, default=os.cpu_count(), help="host devices of ours")
+    parser.add_argument("--peer-python", default=None, help="Python with mbrl and torch; or none")
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
+    return parser
+
+
+def table(title: str, results: dict[str, Result], rates: dict[str, float] | None = None) -> None:
+    """Print one contest; `rates` are shares of the peak rate of matrix products."""
+    print(f"\n{title}")
+    print(f"  {'':<26}{'median':>10}{'least':>10}{'compile':>10}{'memory':>10}{'of peak':>9}")
+    for name, result in results.items():
+        share = f"{rates[name]:>8.0%}" if rates and name in rates else ""
+        print(
+            f"  {name:<26}{1e3 * result.median:>7.1f} ms{1e3 * min(result.seconds):>7.1f} ms"
+            f"{result.compile_s:>8.2f} s{result.memory_mb:>7.0f} MB {share}"
+        )
+
+
+def finish(path: Path, contests: dict[str, Any], targets: list[Target]) -> int:
+    """Print the targets, write JSON, and return 1 if one is missed."""
+    print("\ntargets")
+    for target in targets:
+        print(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = {
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "contests": contests,
+        "targets": [target._asdict() | {"met": target.met} for target in targets],
+    }
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten: {path}")
+    return int(not all(target.met for target in targets))
+
+
+def as_json(results: dict[str, Result]) -> dict[str, Any]:
+    """What of a contest is kept."""
+    return {name: result._asdict() for name, result in results.items()}
