@@ -47,10 +47,11 @@ class Result(NamedTuple):
 
 def contest(contestants: list[Contestant], rounds: int) -> dict[str, Result]:
     """Let everybody run `rounds` times, one at a time and in turns; the first round is warm-up."""
-    started = [_Process(contestant) for contestant in contestants]
+    started: list[_Process] = []
     try:
-        for process in started:
-            process.prepare()
+        for contestant in contestants:  # one after the other: nobody compiles while another does
+            started.append(_Process(contestant))
+            started[-1].prepare()
         for _ in range(rounds + 1):
             for process in started:
                 process.run()

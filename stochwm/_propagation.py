@@ -63,7 +63,8 @@ def imagine_particles(
 
     def block(batched, shared):
         states, keys = jax.tree.map(lambda x: x[:, 0], batched)
-        results = _imagine_all(*shared, states, keys, length, options)
+        model, policy = shared
+        results = _imagine_all(model, policy, states, keys, length, options)
         return jax.tree.map(lambda x: x[:, None], results)
 
     batched = _particles(states, key, 1)

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from . import _learn as jobs
+from ._devices import use_host_devices
 from ._learn import LearnConfig, Run
 from .training import Logger, TensorBoardLogger, TrainingDiverged
 
@@ -102,6 +103,7 @@ def main() -> None:
 
     STOCHWM_DEBUG=1 in the environment shows the traceback of every error.
     """
+    use_host_devices()  # one a core, unless JAX runs already
     try:
         app.cli(
             prog="stochwm",

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Compiling is most of what the tests do: a third of it is optimisation that small arrays never
+# repay. tests/test_devices.py compares bits, in processes that do optimise.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis
 import jax

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._rollout import imagine
+from .._propagation import imagine_ts1
 from .._storage import save_tree
 from ..data import RandomPolicy, load_policy
 from .run import Run
@@ -86,11 +86,12 @@ def dream(
     state = jnp.asarray(test.episode(start).observation[0])
 
     @eqx.filter_jit
-    def run_all(model, state, keys):
-        one = lambda key: imagine(model, act, state, key=key, length=length)[1].state  # noqa: E731
-        return jax.vmap(one)(keys)
+    def run_all(model, states, key):
+        options = {"key": key, "length": length, "devices": jax.device_count()}
+        return imagine_ts1(model, act, states, **options)[1].state
 
-    clouds = run_all(run.model(), state, jax.random.split(jax.random.key(seed), futures))
+    states = jnp.broadcast_to(state, (futures, *state.shape))
+    clouds = run_all(run.model(), states, jax.random.key(seed))
     return Dream(np.asarray(state), np.asarray(clouds), test.observation_space.names)
 
 

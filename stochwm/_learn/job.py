@@ -131,6 +131,7 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
         steps=config.updates,
         batch_size=config.batch_size,
         evaluate_every=max(1, config.updates // EVALUATIONS),
+        devices=jax.device_count(),
         checkpoint=run.path / "checkpoints" / name,
         log=log_all,
         progress=progress,

@@ -90,7 +90,7 @@ def _log_volume(mixture: AbstractMixture, parts: DiagNormal | FullNormal) -> Flo
     return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(r))))
 
 
-def _as_mixture(other: AbstractDistribution, like: AbstractDistribution):
+def _as_mixture(other: Any, like: AbstractDistribution):
     other = other.flatten() if hasattr(other, "flatten") else other  # an ensemble's mixture
     if isinstance(other, AbstractMixture) and type(other.components()) is type(like):
         return other.components(), other.log_weights()
