@@ -19,6 +19,7 @@ from ._rollout import (
     make_step,
     nothing,
     step_keys,
+    step_times,
 )
 from .models import AbstractWorldModel, Markov
 from .transitions import Ensemble, MomentMatched
@@ -99,21 +100,22 @@ def imagine_ts1(
 
     def block(batched, shared):
         model, policy = shared
-        act = lambda state, inputs: policy(state, key=inputs[0])  # noqa: E731
+        act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
+        draw = lambda keys: keys[1]  # noqa: E731
 
         def of_member(alone, states, keys):
-            one = make_step(alone, act, save, record)
-            return jax.vmap(one)(states, (keys[:, 0], keys[:, 1]))
+            return jax.vmap(make_step(alone, act, draw, save, record))(states, keys)
 
         def step(states, inputs):
-            keys, shift = inputs
-            after = _over_members(of_member, model, _rotate(states, shift), keys)
+            time, shift = inputs
+            now = jax.vmap(jax.vmap(lambda key: step_keys(key, time)))(keys)
+            after = _over_members(of_member, model, _rotate(states, shift), now)
             return _rotate(after, -shift)
 
         states, keys, shifts = batched
-        keys = jax.vmap(jax.vmap(lambda key: step_keys(key, length)))(keys)
-        inputs = jnp.moveaxis(_swap(keys), 2, 0), shifts.T
-        last, trajectory = jax.lax.scan(step, _swap(states), inputs, unroll=unroll)
+        states, keys = _swap((states, keys))
+        inputs = step_times(length), shifts.T
+        last, trajectory = jax.lax.scan(step, states, inputs, unroll=unroll)
         trajectory = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), trajectory)
         return _swap((last, trajectory))
 

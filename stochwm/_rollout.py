@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from .models import AbstractFilter, AbstractWorldModel
 
@@ -82,9 +82,10 @@ def imagine(
         FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
             `jit`, NaN stays NaN to the end.
     """
-    keys = step_keys(key, length)
-    act = lambda state, inputs: policy(state, key=inputs[0])  # noqa: E731
-    return _rollout(model, act, state, (keys[:, 0], keys[:, 1]), save, record, unroll)
+    times = step_times(length)
+    act = lambda state, inputs: policy(state, key=step_keys(key, inputs)[0])  # noqa: E731
+    draw = lambda inputs: step_keys(key, inputs)[1]  # noqa: E731
+    return _rollout(model, act, draw, state, times, save, record, unroll)
 
 
 def replay(
@@ -118,9 +119,10 @@ def replay(
         FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
             `jit`, NaN stays NaN to the end.
     """
-    keys = step_keys(key, jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
-    act = lambda state, inputs: inputs[0]  # noqa: E731
-    return _rollout(model, act, state, (actions, keys[:, 1]), save, record, unroll)
+    times = step_times(jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
+    act = lambda state, inputs: inputs[1]  # noqa: E731
+    draw = lambda inputs: step_keys(key, inputs[0])[1]  # noqa: E731
+    return _rollout(model, act, draw, state, (times, actions), save, record, unroll)
 
 
 def observe(
@@ -164,23 +166,23 @@ def observe(
     start = (model.initial(), jnp.zeros_like(actions[0])) if carry is None else carry
 
     def step(carry, inputs):
-        observation, action, first, key = inputs
+        observation, action, first, time = inputs
         fresh = (model.initial(), jnp.zeros_like(action))
         before, action_before = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, carry)
         prior = model.transition(before, action_before)
         posterior = model.posterior(prior, observation)
-        state = posterior.sample(seed=key)
+        state = posterior.sample(seed=step_keys(key, time)[1])
         return (state, action), Filtered(state, record(prior, posterior, state))
 
-    keys = step_keys(key, actions.shape[0])[:, 1]
-    last, filtered = jax.lax.scan(step, start, (observations, actions, is_first, keys))
+    times = step_times(actions.shape[0])
+    last, filtered = jax.lax.scan(step, start, (observations, actions, is_first, times))
     check_finite(last, filtered.state)
     return last, filtered
 
 
-def _rollout(model, act, state, inputs, save, record, unroll):
+def _rollout(model, act, draw, state, inputs, save, record, unroll):
     state = jax.tree.map(jnp.asarray, state)
-    step = make_step(model, act, save, record)
+    step = make_step(model, act, draw, save, record)
     last, trajectory = jax.lax.scan(step, state, inputs, unroll=unroll)
     check_finite(last, kept(trajectory))
     return last, trajectory
@@ -189,18 +191,19 @@ def _rollout(model, act, state, inputs, save, record, unroll):
 def make_step(
     model: AbstractWorldModel,
     act: Callable[..., Array],
+    draw: Callable[..., PRNGKeyArray],
     save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
     record: Callable[..., PyTree[Array]] = nothing,
 ) -> Callable[..., tuple[PyTree[Array], Trajectory]]:
     """One step of a rollout, `step(state, inputs) -> (next_state, row)`.
 
-    `act(state, inputs)` is the action, and the last entry of `inputs` the key of the draw.
+    `act(state, inputs)` is the action, and `draw(inputs)` the key of the draw.
     """
 
     def step(state, inputs):
         action = act(state, inputs)
         prediction = model.transition(state, action)
-        next_state = prediction.sample(seed=inputs[1])
+        next_state = prediction.sample(seed=draw(inputs))
         reward = model.reward(state, action, next_state)
         discount = model.discount(state, action, next_state)
         aux = record(state, action, prediction, next_state)
@@ -214,12 +217,19 @@ def kept(trajectory: Trajectory) -> PyTree[Array]:
     return trajectory.state, trajectory.action, trajectory.reward, trajectory.discount
 
 
-def step_keys(key: PRNGKeyArray, length: int) -> Key[Array, "{length} 2"]:
-    """Two keys a step, `[length, 2]`, made outside the scan; a longer length has the same start."""
+def step_times(length: int) -> Int[Array, "{length}"]:
+    """The numbers of the steps, `[length]`."""
     if length < 1:
         raise ValueError(f"length must be at least 1 step, but is {length}.")
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(length))
-    return jax.vmap(jax.random.split)(keys)
+    return jnp.arange(length)
+
+
+def step_keys(key: PRNGKeyArray, time: Int[Array, ""]) -> Key[Array, "2"]:
+    """The two keys of a step, for the policy and for the draw, whatever the length is.
+
+    Made inside the scan: made before it, those of many particles and steps would fill memory.
+    """
+    return jax.random.split(jax.random.fold_in(key, time))
 
 
 def check_finite(last: PyTree[Array], kept: PyTree[Array], time_axis: int = 0) -> None:

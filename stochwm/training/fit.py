@@ -223,7 +223,9 @@ def _shown(row: Row) -> dict[str, str]:
 
 
 def _exhausted(state: TrainState, patience: int | None) -> bool:
-    return patience is not None and int(state.stale) >= patience
+    # In a row of bad steps nothing can improve: that is to end as a divergence, not as patience.
+    healthy = not np.any(state.bad_steps)
+    return patience is not None and healthy and int(state.stale) >= patience
 
 
 def _seed(key: PRNGKeyArray) -> tuple[int, ...]:
