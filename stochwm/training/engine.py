@@ -192,8 +192,9 @@ def make_chunk(
             skipped=skipped,
             bad_steps=bad_steps,
         )
-        trace = jax.tree.map(jnp.transpose, trace)
-        return (state if inputs.validation is None else _keep_best(state, losses)), trace
+        state = state if inputs.validation is None else _keep_best(state, losses)
+        # Placed as it came in: from another place, the next chunk would be compiled again.
+        return whole((state, jax.tree.map(jnp.transpose, trace)), devices)
 
     return run
 

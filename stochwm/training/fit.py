@@ -11,7 +11,7 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 from tqdm import tqdm
 
-from .._devices import Devices
+from .._devices import Devices, whole
 from .._storage import StorageError, latest_step, load_step, load_step_metadata, save_step
 from ..transitions import Ensemble
 from .engine import Trace, TrainState, begin, chosen, make_chunk, make_inputs
@@ -156,6 +156,7 @@ def fit(
         **schedule,
     }
     state, history = _resume(checkpoint, state, identity)
+    state = whole(state, devices)
     join = partial(_join, model, fixed)
 
     with tqdm(total=steps, initial=int(state.step), disable=not progress, unit="step") as bar:
