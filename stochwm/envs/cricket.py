@@ -35,7 +35,7 @@ class Cricket(AbstractWorld):
     State `[x, y, z, vy, vz, bat]`: distance to the wicket, line (0 is the middle stump) and height
     of the ball in m; its lateral and vertical speed in m a step (0.05 s); the line of the bat in m.
     Action `[a]` in [-1, 1] moves the bat by .04 a, too slow to wait and see. With gravity
-    g = .0245, speed u, seam d, swing s, and drop = z + vz - g / 2, the mean of the next state is
+    g = .0245, speed u, seam d, swing s, and drop = z + vz - g / 2, the mean of the next state is::
 
         x' = x - u,  bat' = clip(bat + .04 a, -.6, .6)
         in the air     y' = y + vy,  z' = drop,  vy' = vy,  vz' = vz - g
