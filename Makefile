@@ -81,6 +81,8 @@ doctest: $(VENV)/.installed-dev  ## run the examples in docstrings
 
 docs: $(VENV)/.installed-dev  ## build the site in docs/_build/html; a warning or failing tutorial is an error
 	MPLBACKEND=Agg $(JAX_CACHE) $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@for page in docs/_build/html/tutorials/*.html; do grep -q '_images/' $$page \
+		|| { echo "$$page shows no picture" >&2; exit 1; }; done
 
 examples: $(VENV)/.installed-dev  ## run every example at a small size
 	@set -e; for example in examples/*.py; do test -e "$$example" || continue; echo "== $$example"; \

@@ -379,3 +379,8 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         report.learning_curves({"mixture": HISTORY})
     with pytest.raises(ImportError, match=r"pip install 'stochwm\[plots\]'"):
         report.filmstrip([np.zeros((2, 2), np.uint8)], ["a"])
+
+
+def test_a_notebook_shows_a_figure():
+    figure = report.learning_curves({"mixture": HISTORY})
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what IPython asks any object for

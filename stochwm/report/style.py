@@ -6,6 +6,7 @@ and never opens a window.
 
 import contextlib
 import functools
+import io
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,15 @@ def new_figure(width: float, height: float, *, label: str) -> "matplotlib.figure
     figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
     matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
     figure.set_label(label)
+    # Notebooks draw by themselves only what pyplot knows; of anything else they ask this.
+    setattr(figure, "_repr_png_", functools.partial(_to_png, figure))  # noqa: B010
     return figure
+
+
+def _to_png(figure: "matplotlib.figure.Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
