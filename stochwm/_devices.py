@@ -27,9 +27,9 @@ Devices = int | Mesh | None
 def use_host_devices(number: int | None = None) -> int:
     """Let JAX see one CPU as several devices; call it before JAX computes anything.
 
-    Two devices on a CPU with two cores run a rollout of small networks up to 1.8 times as fast as
-    one device with two threads. It holds for the whole process, so a program says it, not a
-    library: the command line does.
+    Two devices on a CPU with two cores ran a thousand particles through an ensemble 1.5 times as
+    fast as one device with two threads, and ten thousand 1.2 times. It holds for the whole process,
+    so a program says it, not a library: the command line does.
 
     Args:
         number: how many; by default one for each core that this process may use.
@@ -90,7 +90,7 @@ def over_devices(
         multiple: each device gets a multiple of this many rows, the last ones being copies.
 
     Returns:
-        The results; their bits do not depend on the devices.
+        The results; on CPUs their bits do not depend on how many devices there are.
     """
     mesh = as_mesh(devices)
     number = jax.tree.leaves(batched)[0].shape[0]
@@ -111,8 +111,8 @@ def over_devices(
 def each(function: Callable[..., PyTree[Array]], stacked: PyTree[Array]) -> PyTree[Array]:
     """`function` of every row of the leading axis, for a few rows of much work, such as members.
 
-    On a CPU one after the other: a product of two matrices there is faster than a batched one, it
-    is compiled once, and its bits do not depend on how many rows the device has. Elsewhere vmapped.
+    On a CPU one after the other, which is as fast at a thousand particles and 1.3 times as fast at
+    ten thousand, and whose bits do not depend on how many rows the device has. Elsewhere vmapped.
     """
     one_by_one = jax.default_backend() == "cpu"
     return jax.lax.map(function, stacked) if one_by_one else jax.vmap(function)(stacked)

@@ -41,7 +41,7 @@ def imagine_particles(
 ) -> tuple[PyTree[Array], Trajectory]:
     """Imagine a future for each of many start states: `imagine`, vmapped over particles.
 
-    Call it inside `jit`. The bits of a future depend on neither `devices` nor `chunk`.
+    Call it inside `jit`. On CPUs the bits of a future depend on neither `devices` nor `chunk`.
 
     Args:
         model: any world model. A `Markov` model on an `Ensemble` evaluates all members for every

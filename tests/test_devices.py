@@ -19,9 +19,9 @@ import json, sys
 import equinox as eqx, jax, jax.numpy as jnp, numpy as np
 import stochwm
 assert stochwm.use_host_devices(8) == 8
-from stochwm import imagine_moment_matched, imagine_particles, imagine_ts1, imagine_tsinf
+from stochwm import imagine_moment_matched, imagine_ts1, imagine_tsinf
 from stochwm.models import Markov
-from stochwm.transitions import Ensemble, Gaussian, MixtureDensity, Standardised, Standardiser
+from stochwm.transitions import Ensemble, MixtureDensity
 
 def digest(tree):
     import hashlib
@@ -53,13 +53,13 @@ def optimised():
     return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
-def run_script(text, **environment):
+def run_script(text):
     done = subprocess.run(
         [sys.executable, "-c", text],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=optimised() | {"JAX_COMPILATION_CACHE_DIR": str(CACHE)} | environment,
+        env=optimised() | {"JAX_COMPILATION_CACHE_DIR": str(CACHE)},
         check=False,
         timeout=600,
     )
@@ -137,7 +137,11 @@ def test_two_processes_share_the_work():
         )
         for rank in range(2)
     ]
-    outputs = [rank.communicate(timeout=600) for rank in ranks]
+    try:
+        outputs = [rank.communicate(timeout=600) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
     for rank, (out, err) in zip(ranks, outputs, strict=True):
         assert rank.returncode == 0, err
         assert json.loads(out.splitlines()[-1]) == [[True, True], True]

@@ -153,8 +153,8 @@ for name, per_future in cost.items():
 # %% [markdown]
 # ## The same futures, whatever the layout
 #
-# Every particle has its own key, so neither the number of devices nor the size of the chunks
-# changes a single bit of what it imagines.
+# Every particle has its own key, so on a CPU neither the number of devices nor the size of the
+# chunks changes a single bit of what it imagines.
 
 
 # %%

@@ -1,4 +1,4 @@
-"""The compiled part of training: many vmapped member steps in one scan, then an evaluation."""
+"""The compiled part of training: many steps of each member in one call, then an evaluation."""
 
 import dataclasses
 from collections.abc import Callable
@@ -117,9 +117,9 @@ def make_chunk(
     """
 
     def chunk_of_member(member, shared, steps):
-        params, opt_state, skipped, bad_steps, fixed, rows, number = member
-        data, validation, keys, start = shared
-        key_steps, key_validation = keys
+        params, opt_state, skipped, bad_steps, arrays, rows, number = member
+        data, validation, (key_steps, key_validation), start, functions = shared
+        fixed = eqx.combine(arrays, functions)
 
         def step(carry, at):
             params, opt_state, skipped, bad_steps, going = carry
@@ -164,23 +164,16 @@ def make_chunk(
 
     @eqx.filter_jit(donate="all-except-first")
     def run(inputs: Inputs, state: TrainState, steps: int):
-        fixed, functions = eqx.partition(inputs.fixed, eqx.is_array)
-        numbers = jnp.arange(state.best_loss.shape[0])
+        arrays, functions = eqx.partition(inputs.fixed, eqx.is_array)
         members = (
             *(state.params, state.opt_state, state.skipped, state.bad_steps),
-            *(fixed, inputs.rows, numbers),
+            *(arrays, inputs.rows, jnp.arange(state.best_loss.shape[0])),
         )
-        keys = tuple(jax.random.split(inputs.key))
-        shared = ((inputs.data, inputs.validation, keys, state.step), functions)
+        keys = jax.random.split(inputs.key)
+        shared = (inputs.data, inputs.validation, keys, state.step, functions)
 
         def share(members, shared):
-            shared, functions = shared
-
-            def of_member(member):
-                whole = eqx.combine(member[4], functions)
-                return chunk_of_member((*member[:4], whole, *member[5:]), shared, steps)
-
-            return each(of_member, members)
+            return each(lambda member: chunk_of_member(member, shared, steps), members)
 
         results = over_devices(share, members, shared, devices, multiple=1)
         (params, opt_state, skipped, bad_steps), trace, losses = whole(results, devices)

@@ -1,4 +1,4 @@
-"""Training: a function over a model, one vmapped step for all members of an ensemble."""
+"""Training: a function over a model, for all members of an ensemble in one call."""
 
 import os
 from functools import partial
@@ -80,7 +80,7 @@ def fit(
 ) -> Fitted:
     """Fit a model to data.
 
-    The members of an `Ensemble` are trained by one vmapped step: each has its own optimiser state,
+    The members of an `Ensemble` are trained by one program: each has its own optimiser state,
     its own batches, and its own bootstrap resample of the data. Any other model is an ensemble of
     one. `evaluate_every` steps run in one compiled scan.
 
@@ -103,8 +103,8 @@ def fit(
         bootstrap: whether members of an ensemble resample the data.
         max_bad_steps: give up when this many steps in a row of one member were not finite; 1 gives
             up at the first.
-        devices: how many devices share the members, or a `jax.sharding.Mesh`; None: one. The
-            result is the same to the bit.
+        devices: how many devices share the members, or a `jax.sharding.Mesh`; None: one. On CPUs
+            the result is the same to the bit.
         checkpoint: folder for checkpoints, written by the first process if there are several. If
             it holds one of this very fit, it goes on from there, and ends with the bits of an
             uninterrupted run. `steps` may be raised then if `optimizer` is given; the schedule of

@@ -7,7 +7,6 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..distributions import AutoregressiveBins, OneHotCategoricals
 from .base import AbstractTransition, Network, join, make_network
-from .mlp import MLP
 
 
 class Categorical(AbstractTransition):
@@ -120,10 +119,12 @@ class AutoregressiveCategorical(AbstractTransition):
 class _BinHead(eqx.Module):
     """Bin logits of one dimension, shared by all of them: which one it is comes as a one-hot."""
 
-    mlp: MLP
+    mlp: eqx.nn.MLP
 
     def __init__(self, features, dim, num_bins, width, *, key):
-        self.mlp = MLP(features + 2 * dim, num_bins, width, 1, key=key)
+        self.mlp = eqx.nn.MLP(
+            features + 2 * dim, num_bins, width, 1, activation=jax.nn.silu, key=key
+        )
 
     def __call__(
         self, context: Float[Array, " features"], previous: Float[Array, " dim"], d: Int[Array, ""]
