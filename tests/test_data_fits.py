@@ -2,12 +2,14 @@
 
 import gymnasium as gym
 import jax
+import jax.numpy as jnp
 import pytest
 
 import stochwm.envs  # noqa: F401, registers the bundled worlds
 from stochwm.data import check_spaces, collect
+from stochwm.distributions import Deterministic
 from stochwm.models import Markov
-from stochwm.transitions import Ensemble, MixtureDensity
+from stochwm.transitions import AbstractTransition, Ensemble, MixtureDensity
 from tests.test_calibration_evaluate import EPISODES, KEY, evaluate
 
 
@@ -31,6 +33,18 @@ def test_the_message_names_both_spaces():
     episodes = collect("stochwm/Fork-v0", steps=4, seed=0, progress=False)
     with pytest.raises(ValueError, match=r"2 numbers .*state must have shape \(3,\)"):
         check_spaces(model_of(3, 1), episodes)
+
+
+class Doubled(AbstractTransition):
+    """Takes states of any size and predicts twice as many numbers."""
+
+    def __call__(self, state, action):
+        return Deterministic(jnp.concatenate([state, state]))
+
+
+def test_a_prediction_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"predicts a next state of shape \(4,\)"):
+        check_spaces(Markov(Doubled()), gym.make("stochwm/Fork-v0"))
 
 
 def test_evaluate_refuses_a_model_of_other_spaces():

@@ -110,6 +110,22 @@ def test_without_bootstrap_the_data_are_the_data(num_members, bootstrap):
     assert make_inputs(None, DATA, None, key=KEY, **options).rows is None
 
 
+def test_equal_members_draw_batches_of_their_own():
+    equal = eqx.tree_at(
+        lambda e: e.members,
+        three_lines(),
+        jax.tree.map(lambda x: jnp.repeat(x[:1], 3, axis=0), three_lines().members),
+    )
+    bias = fit_small(equal, bootstrap=False).model.members.bias
+    assert np.unique(bias).size == 3
+
+
+def test_batches_do_not_begin_again_with_a_chunk():
+    """However the steps are cut into chunks, they are the same steps."""
+    one, three = (fit_small(evaluate_every=every).model for every in (30, 10))
+    assert same_bits(one, three)
+
+
 def test_members_see_only_their_resample():
     """Every example of the data has its own target, so that a model shows what it was given."""
     number = 4
