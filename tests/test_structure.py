@@ -233,7 +233,11 @@ def class_violations(modules: dict[str, Module]) -> list[str]:
 
 # --- files ------------------------------------------------------------------------------------
 def init_violations(modules: dict[str, Module]) -> list[str]:
-    """A table of contents holds re-exports, a docstring, `__all__` and `__version__`."""
+    """A table of contents holds re-exports, a docstring, `__all__` and `__version__`.
+
+    The top one may put off what is slow to import (PEP 562): a `__getattr__`, and for type checkers
+    the same names under `TYPE_CHECKING`.
+    """
     complaints = []
     for module in modules.values():
         for position, node in enumerate(module.tree.body if module.is_init else []):
@@ -242,7 +246,7 @@ def init_violations(modules: dict[str, Module]) -> list[str]:
                 # `from .x import Y as Y`, which tells linters and readers that Y is public.
                 odd = [a.name for a in node.names if a.asname != a.name and node.level]
                 complaints += [f"{where}: {name} is not re-exported as itself" for name in odd]
-            elif not (is_docstring(node, position) or is_table(node)):
+            elif not (is_docstring(node, position) or is_table(node) or is_lazy(node, module)):
                 complaints.append(
                     f"{where}: {ast.unparse(node).splitlines()[0]!r} is not a re-export"
                 )
@@ -252,6 +256,13 @@ def init_violations(modules: dict[str, Module]) -> list[str]:
 def is_docstring(node: ast.stmt, position: int) -> bool:
     is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return is_text and position == 0 and isinstance(node.value.value, str)
+
+
+def is_lazy(node: ast.stmt, module: Module) -> bool:
+    if isinstance(node, ast.FunctionDef):
+        return node.name == "__getattr__" and not module.name
+    checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return checking and all(isinstance(inner, ast.ImportFrom) for inner in node.body)
 
 
 def is_table(node: ast.stmt) -> bool:
