@@ -125,4 +125,6 @@ def _tensorboard(folder: Path) -> Logger:
 
 
 def _default_out(config: LearnConfig) -> Path:
-    return Path("runs") / f"{config.env_id.replace('/', '-')}-seed{config.seed}"
+    """A folder name that tells the run from others of the same environment."""
+    name = "-".join((config.env_id.replace("/", "-"), *config.env_args))
+    return Path("runs") / f"{name}-seed{config.seed}"

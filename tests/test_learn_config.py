@@ -23,6 +23,25 @@ def test_impossible_choices_are_refused_by_name(name, value):
         LearnConfig("stochwm/Fork-v0", **{name: value})
 
 
+def test_arguments_of_the_environment_are_json_or_text():
+    config = LearnConfig(
+        "x", env_args=("is_rainy=true", "wind_power=15.5", "map_name=8x8", "a=b=c")
+    )
+    assert config.env_kwargs == {
+        "is_rainy": True,
+        "wind_power": 15.5,
+        "map_name": "8x8",
+        "a": "b=c",
+    }
+    assert LearnConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("text", ["is_rainy", "=true", "is rainy=true"])
+def test_arguments_of_the_environment_have_a_name(text):
+    with pytest.raises(ValueError, match=r"env_args must be NAME=VALUE.*is_rainy=true"):
+        LearnConfig("x", env_args=(text,))
+
+
 def test_horizons_are_sorted_and_distinct():
     assert LearnConfig("x", horizons=(5, 1, 5)).horizons == (1, 5)
 

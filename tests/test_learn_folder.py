@@ -64,6 +64,7 @@ def test_resume_of_nothing_starts(tmp_path):
     ("change", "error", "message"),
     [
         ({"env_id": "NoSuchEnv-v0"}, ValueError, "env_id 'NoSuchEnv-v0' cannot be made"),
+        ({"env_args": ("size=3",)}, ValueError, r"cannot be made with {'size': 3}"),
         ({"env_id": "stochwm/NoSuch-v0"}, ValueError, "env_id 'stochwm/NoSuch-v0' cannot be made"),
         ({"family": "categorical"}, ValueError, "all discrete"),
         ({"policy": "no_such_module:policy"}, ValueError, "cannot import 'no_such_module'"),

@@ -10,7 +10,8 @@ import pytest
 
 from stochwm._learn import LearnConfig
 from stochwm._learn.kernels import recipes
-from stochwm._learn.run import Run, create_run, noise_convention, world_of
+from stochwm._learn.run import Run, create_run
+from stochwm._learn.worlds import noise_convention, world_of
 from stochwm.calibration import evaluate_density
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormalMixture, OneHotCategoricals
@@ -53,9 +54,9 @@ def test_noise_is_the_convention_of_the_world_or_the_users():
     assert recipes(CONFIG, numbers(), np.array([0.3]))["model"].noise == pytest.approx(0.3)
     own = dataclasses.replace(CONFIG, noise=0.7)
     assert recipes(own, numbers(), np.array([0.3]))["baseline"].noise == pytest.approx(0.7)
-    convention = noise_convention(world_of("stochwm/WetChicken-v0"))
+    convention = noise_convention(world_of(LearnConfig("stochwm/WetChicken-v0")))
     np.testing.assert_allclose(convention, [0.1, 0.1])
-    assert noise_convention(world_of("CartPole-v1")) is None
+    assert noise_convention(world_of(LearnConfig("CartPole-v1"))) is None
 
 
 def test_only_one_hot_dimensions_shift_the_density():

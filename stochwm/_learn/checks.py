@@ -2,12 +2,10 @@
 
 import contextlib
 
-import gymnasium
-
-from .. import envs as envs  # registers the bundled worlds
 from ..data import flat_space, load_policy
 from .config import LearnConfig
 from .kernels import family_of
+from .worlds import make_env
 
 
 def check_choices(config: LearnConfig) -> None:
@@ -17,11 +15,7 @@ def check_choices(config: LearnConfig) -> None:
         ValueError: no such environment or policy, or a family that does not fit the observations.
         TypeError: a space that has no flat encoding, or a policy that is no function.
     """
-    try:
-        env = gymnasium.make(config.env_id)
-    except gymnasium.error.Error as error:
-        raise ValueError(f"env_id {config.env_id!r} cannot be made: {error}") from error
-    with contextlib.closing(env):
+    with contextlib.closing(make_env(config)) as env:
         family_of(config, flat_space(env.observation_space))
         flat_space(env.action_space, "action")
     if config.policy != "random":

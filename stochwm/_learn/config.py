@@ -14,6 +14,8 @@ class LearnConfig:
 
     Attributes:
         env_id: a registered Gymnasium id, such as `Pendulum-v1` or `stochwm/Fork-v0`.
+        env_args: `NAME=VALUE` for `gymnasium.make`, such as `is_rainy=true`; values are JSON, and
+            text where they are not.
         seed: of everything random, in [0, 2**32).
         steps: transitions to collect.
         policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
@@ -33,6 +35,7 @@ class LearnConfig:
     """
 
     env_id: str
+    env_args: tuple[str, ...] = ()
     seed: int = 0
     steps: int = 20_000
     policy: str = "random"
@@ -65,6 +68,12 @@ class LearnConfig:
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}.")
         object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
+        self.env_kwargs  # noqa: B018, raises where one is no NAME=VALUE
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """`env_args` as keyword arguments of `gymnasium.make`."""
+        return dict(_named(text) for text in self.env_args)
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads."""
@@ -85,5 +94,15 @@ class LearnConfig:
                 f"the configuration of a run must have the entries {sorted(known)}, but has "
                 f"{have}: it comes from another version."
             )
-        data["horizons"] = tuple(data["horizons"])
-        return LearnConfig(**data)
+        lists: Any = {name: tuple(data[name]) for name in ("env_args", "horizons")}
+        return LearnConfig(**(data | lists))
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise ValueError(f"env_args must be NAME=VALUE, as in is_rainy=true, but one is {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,5 +1,6 @@
 """The main job: collect, train, score, imagine, report. Each stage can be resumed."""
 
+import contextlib
 import csv
 import io
 import json
@@ -9,7 +10,6 @@ from typing import Any
 
 import jax
 
-from .. import envs as envs  # registers the bundled worlds
 from ..data import CollectionError, Episodes, collect, load_policy
 from ..training import Fitted, JsonlLogger, Logger, default_optimizer, fit, negative_log_likelihood
 from ..transitions import Ensemble
@@ -18,6 +18,7 @@ from .futures import imagine_futures
 from .page import write_report
 from .run import Run, create_run
 from .score import score
+from .worlds import make_env
 
 EVALUATIONS = 20
 
@@ -92,9 +93,9 @@ def _collected(run: Run, say, progress: bool) -> Episodes:
     # What went on in the environment is lost with it. The seed that broke it may do so again.
     seed = (config.seed + have) % 2**32
     try:
-        parts.append(
-            collect(config.env_id, policy, steps=config.steps - have, seed=seed, progress=progress)
-        )
+        with contextlib.closing(make_env(config)) as env:
+            steps = config.steps - have
+            parts.append(collect(env, policy, steps=steps, seed=seed, progress=progress))
     except CollectionError as error:
         parts += [] if error.episodes is None else [error.episodes]
         if not parts:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from .._storage import StorageError, load_tree, save_tree, saved_at
 from ..calibration import Scorecard
@@ -17,6 +16,7 @@ from ..transitions import Ensemble
 from .checks import check_choices
 from .config import LearnConfig
 from .kernels import Recipe, recipes
+from .worlds import noise_convention, world_of
 
 FRACTIONS = (0.8, 0.1, 0.1)
 PARTS = ("train", "validation", "test")
@@ -65,7 +65,7 @@ class Run:
 
     def recipes(self, train: Episodes) -> dict[str, Recipe]:
         """How the two ensembles of this run are made."""
-        return recipes(self.config, train, noise_convention(world_of(self.config.env_id)))
+        return recipes(self.config, train, noise_convention(self.world))
 
     def ensemble(self, recipe: Recipe, name: str) -> Ensemble:
         """An untrained ensemble, its initial weights a function of the seed and the name."""
@@ -89,7 +89,7 @@ class Run:
     @property
     def world(self) -> Any:
         """The environment's own law, or None when nobody knows it."""
-        return world_of(self.config.env_id)
+        return world_of(self.config)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -150,32 +150,3 @@ def create_run(path: str | os.PathLike, config: LearnConfig, *, resume: bool) ->
 def _differences(kept: LearnConfig, asked: LearnConfig) -> str:
     pairs = ((f.name, getattr(kept, f.name), getattr(asked, f.name)) for f in fields(LearnConfig))
     return ", ".join(f"{name} {was!r}, not {now!r}" for name, was, now in pairs if was != now)
-
-
-def world_of(env_id: str) -> Any:
-    """The law of the next observation given this one, of a bundled world; None if there is none.
-
-    A world that hides a part of its state has none: what comes next depends on the whole past.
-    """
-    world = bundled_world(env_id)
-    return world if world is not None and world.fully_observed else None
-
-
-def bundled_world(env_id: str) -> Any:
-    """A bundled world, observed or not, or None."""
-    import gymnasium
-
-    from .. import envs as envs  # registers the bundled worlds
-
-    if not env_id.startswith("stochwm/"):
-        return None
-    env = gymnasium.make(env_id)
-    try:
-        return getattr(env.unwrapped, "world", None)
-    finally:
-        env.close()
-
-
-def noise_convention(world: Any) -> np.ndarray | None:
-    """The target noise that a world declares, `[state]`, or None."""
-    return None if world is None else np.asarray(world.noise_convention, np.float32)

@@ -9,7 +9,9 @@ import numpy as np
 from ..calibration import Persistence, Scorecard, evaluate, evaluate_density, mode_report
 from ..data import Episodes
 from ..models import Markov
-from .run import Run, bundled_world
+from .config import LearnConfig
+from .run import Run
+from .worlds import bundled_world
 
 MODE_POINTS = 200
 MODE_TOLERANCE = 0.25  # in standard deviations of the change of state
@@ -42,7 +44,7 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
         "labels": labels,
         "cards": {name: card.to_json() for name, card in cards.items()},
         "modes": modes,
-        "sentences": sentences(cards, labels, modes) + _about_hidden(run.config.env_id),
+        "sentences": sentences(cards, labels, modes) + _about_hidden(run.config),
     }
 
 
@@ -150,8 +152,8 @@ def _about_futures(cards: dict[str, Scorecard]) -> list[str]:
     ]
 
 
-def _about_hidden(env_id: str) -> list[str]:
-    world = bundled_world(env_id)
+def _about_hidden(config: LearnConfig) -> list[str]:
+    world = bundled_world(config)
     if world is None or world.fully_observed:
         return []
     return [

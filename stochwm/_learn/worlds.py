@@ -1,8 +1,50 @@
-"""What the library knows about its bundled worlds."""
+"""The environment of a run, and what is known about the bundled worlds."""
+
+from typing import Any
 
 import gymnasium
+import numpy as np
 
 from .. import envs as envs  # registers the bundled worlds
+from .config import LearnConfig
+
+
+def make_env(config: LearnConfig) -> gymnasium.Env:
+    """The environment that the configuration names.
+
+    Raises:
+        ValueError: there is none of that name, or it does not take these arguments.
+    """
+    try:
+        return gymnasium.make(config.env_id, **config.env_kwargs)
+    except (gymnasium.error.Error, TypeError) as error:
+        given = f" with {config.env_kwargs}" if config.env_args else ""
+        raise ValueError(f"env_id {config.env_id!r} cannot be made{given}: {error}") from error
+
+
+def world_of(config: LearnConfig) -> Any:
+    """The law of the next observation given this one, of a bundled world; None if there is none.
+
+    A world that hides a part of its state has none: what comes next depends on the whole past.
+    """
+    world = bundled_world(config)
+    return world if world is not None and world.fully_observed else None
+
+
+def bundled_world(config: LearnConfig) -> Any:
+    """A bundled world, observed or not, or None."""
+    if not config.env_id.startswith("stochwm/"):
+        return None
+    env = make_env(config)
+    try:
+        return getattr(env.unwrapped, "world", None)
+    finally:
+        env.close()
+
+
+def noise_convention(world: Any) -> np.ndarray | None:
+    """The target noise that a world declares, `[state]`, or None."""
+    return None if world is None else np.asarray(world.noise_convention, np.float32)
 
 
 def describe_worlds() -> list[tuple[str, str]]:
