@@ -6,6 +6,7 @@ their own and read what it printed.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def test_members_have_the_same_bits_on_any_number_of_devices():
 
 RANK = """
 import jax
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=120)
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=120, heartbeat_timeout_seconds=10)
 """
 
 WORK = """
@@ -119,29 +120,68 @@ print(json.dumps([equal, fitted(None)[0] == fitted(4)[0]]))
 """
 
 
-def test_two_processes_share_the_work():
+def start_ranks(text, *more):
+    """Two processes of two devices each that find each other over loopback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    start = "import sys\n" + RANK + HEAD.replace("(8) == 8", "(2) == 4") + FIT + WORK
-    start = start.replace("assert stochwm.use_host_devices(2) == 4\n", "")
-    start = "import jax\njax.config.update('jax_num_cpu_devices', 2)\n" + start
-    ranks = [
+    text = HEAD.replace("(8) == 8", "(2) == 4") + FIT + text
+    text = text.replace("assert stochwm.use_host_devices(2) == 4\n", "")
+    text = "import sys, jax\njax.config.update('jax_num_cpu_devices', 2)\n" + RANK + text
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", start, address, str(rank)],
+            [sys.executable, "-c", text, address, str(rank), *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=optimised(),
+            env=optimised() | {"JAX_COMPILATION_CACHE_DIR": str(CACHE)},
         )
         for rank in range(2)
     ]
+
+
+def outcomes(ranks):
+    """Exit code, output and errors of each rank."""
     try:
         outputs = [rank.communicate(timeout=600) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-    for rank, (out, err) in zip(ranks, outputs, strict=True):
-        assert rank.returncode == 0, err
+    return [(rank.returncode, *output) for rank, output in zip(ranks, outputs, strict=True)]
+
+
+def test_two_processes_share_the_work():
+    for code, out, err in outcomes(start_ranks(WORK)):
+        assert code == 0, err
         assert json.loads(out.splitlines()[-1]) == [[True, True], True]
+
+
+DIE = """
+import os, signal
+
+def log(row):
+    print(json.dumps(row["step"]), flush=True)
+    if sys.argv[4] == "die" and jax.process_index() == 1 and row["step"] == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+options = {"steps": 30, "evaluate_every": 5, "batch_size": 32, "progress": False}
+options |= {"key": jax.random.key(4), "log": log}
+result = fit(MODEL.kernel, DATA, devices=4, checkpoint=sys.argv[3], **options)
+print(json.dumps(digest(eqx.filter(result.model, eqx.is_array))))
+if sys.argv[4] == "compare":
+    options["log"] = None
+    alone = fit(MODEL.kernel, DATA, **options)
+    print(json.dumps(digest(eqx.filter(alone.model, eqx.is_array))))
+"""
+
+
+def test_a_killed_rank_ends_the_other_and_both_resume(tmp_path):
+    (code, _, err), (killed, *_) = outcomes(start_ranks(DIE, str(tmp_path), "die"))
+    assert killed == -signal.SIGKILL
+    assert code != 0, err
+    for code, out, err in outcomes(start_ranks(DIE, str(tmp_path), "compare")):
+        assert code == 0, err
+        *steps, resumed, alone = out.splitlines()
+        assert resumed == alone
+        assert int(steps[-3]) == 20  # it went on behind step 15, and did not start again
