@@ -18,6 +18,7 @@ from stochwm.models import Markov
 from stochwm.transitions import (
     AbstractTransition,
     AutoregressiveCategorical,
+    BoxMixtureDensity,
     Categorical,
     Ensemble,
     FullGaussian,
@@ -25,6 +26,8 @@ from stochwm.transitions import (
     Gaussian,
     MixtureDensity,
     MomentMatched,
+    Pinned,
+    Pins,
     Standardised,
     Standardiser,
 )
@@ -48,6 +51,15 @@ def mixture_density(key):
 
 def full_mixture_density(key):
     return FullMixtureDensity(2, 1, num_components=3, **SMALL, key=key)
+
+
+def box_mixture_density(key):
+    return BoxMixtureDensity(2, 1, num_components=3, **SMALL, key=key)
+
+
+def pinned(key):
+    nan = np.nan
+    return Pinned(box_mixture_density(key), Pins([[nan, nan], [nan, 0.0], [1.0, 0.0]]))
 
 
 def categorical(key):
@@ -77,6 +89,8 @@ TRANSITIONS = {
     "FullGaussian": full_gaussian,
     "MixtureDensity": mixture_density,
     "FullMixtureDensity": full_mixture_density,
+    "BoxMixtureDensity": box_mixture_density,
+    "Pinned BoxMixtureDensity": pinned,
     "Categorical": categorical,
     "AutoregressiveCategorical": autoregressive,
     "Standardised MixtureDensity": partial(standardised, mixture_density),

@@ -10,7 +10,13 @@ from jaxtyping import Array
 
 from stochwm.data import Windows
 from stochwm.distributions import Deterministic
-from stochwm.training import fit, negative_log_likelihood, rollout_energy, rollout_likelihood
+from stochwm.training import (
+    fit,
+    negative_log_likelihood,
+    rollout_energy,
+    rollout_likelihood,
+    smoothed_likelihood,
+)
 from stochwm.transitions import AbstractTransition, MixtureDensity
 from tests.cases_models import Line, line_data
 
@@ -47,6 +53,25 @@ def test_likelihood_is_that_of_the_prediction():
     line = Line(KEY)
     want = -line(example.state, example.action).log_prob(example.next_state)
     assert negative_log_likelihood()(line, example, key=KEY) == want
+
+
+def test_smoothed_likelihood_sees_target_and_prediction_through_the_same_noise():
+    """A normal of scale 1 under noise n: the mean is the entropy of scale sqrt(1 + n^2)."""
+    line, example = Line(KEY), jax.tree.map(lambda x: jnp.asarray(x[5]), line_data())
+    loss, noise = smoothed_likelihood(0.5), 0.5
+    seen = line(example.state, example.action).smoothed(noise)
+    keys = jax.random.split(KEY, 20_000)
+    values = jax.vmap(lambda key: loss(line, example, key=key))(keys)
+    variance = 1.25
+    residual = (example.next_state - seen.mean())[0]
+    want = 0.5 * (np.log(2 * np.pi * variance) + (residual**2 + noise**2) / variance)
+    assert abs(values.mean() - want) < 5 * values.std() / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, [0.1, 0.0]])
+def test_smoothed_likelihood_needs_noise(noise):
+    with pytest.raises(ValueError, match="noise must be positive"):
+        smoothed_likelihood(noise)
 
 
 def test_target_noise_has_the_scale_asked_for():

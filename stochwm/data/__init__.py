@@ -10,6 +10,7 @@ from .minari import from_minari as from_minari
 from .minari import to_minari as to_minari
 from .normalise import fit_standardiser as fit_standardiser
 from .normalise import standardisers as standardisers
+from .pins import find_pins as find_pins
 from .policies import RandomPolicy as RandomPolicy
 from .policies import load_policy as load_policy
 from .spaces import FlatSpace as FlatSpace

@@ -11,4 +11,5 @@ from .losses import Loss as Loss
 from .losses import negative_log_likelihood as negative_log_likelihood
 from .losses import rollout_energy as rollout_energy
 from .losses import rollout_likelihood as rollout_likelihood
+from .losses import smoothed_likelihood as smoothed_likelihood
 from .trainable import partition_trainable as partition_trainable

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import energy_score
@@ -31,6 +32,36 @@ def negative_log_likelihood(noise: Any = 0.0) -> Loss:
         target = example.next_state
         target = target + noise * jax.random.normal(key, target.shape)
         return -model(example.state, example.action).log_prob(target)
+
+    return loss
+
+
+def smoothed_likelihood(noise: Any) -> Loss:
+    """The loss -log q(s' + e | s, a), where q is the prediction seen through the same noise as s'.
+
+    As `negative_log_likelihood(noise)`, but the noise is no part of what is learned: q is
+    `prediction.smoothed(noise)`, and the model itself, with its futures, stays free of it. Boxes
+    need it, which give neither density nor gradient to what lies outside them.
+
+    Args:
+        noise: standard deviation of the noise, a positive scalar or `[state]`, in units of the
+            state: wide enough to see over the gaps of the data, narrower than what is to be told
+            apart.
+
+    Returns:
+        A loss over `Transitions` rows.
+
+    Raises:
+        ValueError: a noise that is not positive.
+    """
+    if not np.all(np.asarray(noise) > 0):
+        raise ValueError(f"noise must be positive, but is {noise}.")
+    noise = jnp.asarray(noise, float)
+
+    def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
+        target = example.next_state
+        target = target + noise * jax.random.normal(key, target.shape)
+        return -model(example.state, example.action).smoothed(noise).log_prob(target)
 
     return loss
 

@@ -2,6 +2,7 @@
 
 from .base import AbstractConstant as AbstractConstant
 from .base import AbstractTransition as AbstractTransition
+from .box_mixture_density import BoxMixtureDensity as BoxMixtureDensity
 from .categorical import AutoregressiveCategorical as AutoregressiveCategorical
 from .categorical import Categorical as Categorical
 from .ensemble import Ensemble as Ensemble
@@ -11,5 +12,7 @@ from .mixture_density import FullMixtureDensity as FullMixtureDensity
 from .mixture_density import MixtureDensity as MixtureDensity
 from .moment_matched import MomentMatched as MomentMatched
 from .moment_matched import moment_matched as moment_matched
+from .pinned import Pinned as Pinned
+from .pinned import Pins as Pins
 from .standardised import Standardised as Standardised
 from .standardised import Standardiser as Standardiser
