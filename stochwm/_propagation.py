@@ -14,7 +14,6 @@ from ._rollout import (
     Trajectory,
     check_finite,
     identity,
-    imagine,
     kept,
     make_step,
     nothing,
@@ -65,7 +64,7 @@ def imagine_particles(
     def block(batched, shared):
         states, keys = jax.tree.map(lambda x: x[:, 0], batched)
         model, policy = shared
-        results = _imagine_all(model, policy, states, keys, length, options)
+        results = _imagine_all(model, policy, states, keys, length, **options)
         return jax.tree.map(lambda x: x[:, None], results)
 
     batched = _particles(states, key, 1)
@@ -100,24 +99,25 @@ def imagine_ts1(
 
     def block(batched, shared):
         model, policy = shared
-        act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
-        draw = lambda keys: keys[1]  # noqa: E731
-
-        def of_member(alone, states, keys):
-            return jax.vmap(make_step(alone, act, draw, save, record))(states, keys)
 
         def step(states, inputs):
-            time, shift = inputs
-            now = jax.vmap(jax.vmap(lambda key: step_keys(key, time)))(keys)
-            after = _over_members(of_member, model, _rotate(states, shift), now)
-            return _rotate(after, -shift)
+            time, turn = inputs
+
+            def of_member(alone, states, keys):
+                return _vmapped_step(alone, policy, save, record)(states, keys, time)
+
+            return _over_members(of_member, model, _rotate(states, turn), keys)
 
         states, keys, shifts = batched
         states, keys = _swap((states, keys))
-        inputs = step_times(length), shifts.T
+        # Particles stay where their last member found them, and are put in order at the end. Keys
+        # belong to the places, not to the particles: no two particles share one at any step.
+        turns = jnp.diff(shifts, axis=1, prepend=0)
+        inputs = step_times(length), turns.T
         last, trajectory = jax.lax.scan(step, states, inputs, unroll=unroll)
+        trajectory = jax.vmap(_rotate)(trajectory, -shifts.T)
         trajectory = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), trajectory)
-        return _swap((last, trajectory))
+        return _swap((_rotate(last, -shifts[:, -1]), trajectory))
 
     key_shifts, key = jax.random.split(key)
     rows, keys = _particles(states, key, members)
@@ -151,7 +151,7 @@ def imagine_tsinf(
         model, policy = shared
 
         def of_member(alone, states, keys):
-            return _imagine_all(alone, policy, states, keys, length, options)
+            return _imagine_all(alone, policy, states, keys, length, **options)
 
         return _swap(_over_members(of_member, model, *_swap(batched)))
 
@@ -195,11 +195,20 @@ def _particles(
     return jax.tree.map(lambda x: x.reshape(-1, members, *x.shape[1:]), batched)
 
 
-def _imagine_all(model, policy, states, keys, length, options):
-    def one(state, key):
-        return imagine(model, policy, state, key=key, length=length, **options)
+def _imagine_all(model, policy, states, keys, length, save=identity, record=nothing, unroll=1):
+    """`vmap(imagine)`, but a scan of vmapped steps: JAX traces their body once, not twice."""
+    advance = _vmapped_step(model, policy, save, record)
+    step = lambda states, time: advance(states, keys, time)  # noqa: E731
+    last, trajectory = jax.lax.scan(step, states, step_times(length), unroll=unroll)
+    return last, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
 
-    return jax.vmap(one)(states, keys)
+
+def _vmapped_step(model, policy, save, record):
+    """One step of each particle, `(states, keys, time) -> (next_states, rows)`."""
+    act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
+    draw = lambda keys: keys[1]  # noqa: E731
+    one = make_step(model, act, draw, save, record)
+    return jax.vmap(lambda state, key, time: one(state, step_keys(key, time)), (0, 0, None))
 
 
 def _run(block, shared, batched, like, devices, chunk):
