@@ -290,3 +290,24 @@ def test_weights_sum_to_one_and_components_have_the_event_shape(name):
     distribution = instance(name)
     np.testing.assert_allclose(distribution.weights().sum(), 1.0, rtol=1e-6)
     assert distribution.component(1).event_shape == distribution.event_shape
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["diag_normal", "full_normal", "diag_mixture", "full_mixture"]
+    + ["uniform_box", "box_mixture", "uniform_of_mixtures"],
+)
+def test_a_marginal_is_that_of_these_dimensions_in_this_order(name):
+    @eqx.filter_jit
+    def both(whole, x):
+        part = whole.marginal((1, 0))
+        one = whole.marginal((1,))
+        turned = part.log_prob(x[::-1]) - whole.log_prob(x)
+        return part.covariance(), whole.covariance(), one.cdf(x[1:]), whole.cdf(x)[1:], turned
+
+    whole = instance(name)
+    x = whole.mean() + 0.1
+    part_cov, cov, one, other, turned = both(whole, x)
+    np.testing.assert_allclose(part_cov, cov[::-1, ::-1], rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(turned, 0.0, atol=2e-5)

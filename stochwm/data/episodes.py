@@ -133,7 +133,8 @@ class Episodes(eqx.Module):
         if self.num_episodes < len(shares):
             raise ValueError(
                 f"{self.num_episodes} episodes cannot be split into {len(shares)} parts; collect "
-                "more steps (an episode is never divided)"
+                "more steps, or end episodes sooner (max_episode_steps= of gymnasium.make): an "
+                "episode is never divided"
             )
         order = np.random.default_rng(checks.checked_seed(seed)).permutation(self.num_episodes)
         ends = np.cumsum(_apportion(shares, self.num_episodes))

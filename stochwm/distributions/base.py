@@ -142,9 +142,22 @@ class AbstractDistribution(AbstractSampler):
         """P(X_d <= value_d) of each dimension's marginal, shape `[dim]`."""
         raise _unsupported(self, "cdf")
 
+    def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        """P(X_d < value_d) and P(X_d <= value_d) of each marginal, shape `[dim]` each.
+
+        The limits of the cdf from the left and from the right. They differ where the value is an
+        atom; what is an atom up to rounding counts as one, as in `log_prob`.
+        """
+        cdf = self.cdf(value)
+        return cdf, cdf
+
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         """The value below which each marginal has mass `level` (a scalar or `[dim]`, in (0, 1))."""
         raise _unsupported(self, "quantile")
+
+    def marginal(self, dims: tuple[int, ...]) -> "AbstractDistribution":
+        """The distribution of some dimensions of the value, in the order given."""
+        raise _unsupported(self, "marginal")
 
     def affine(self, shift: Any, scale: Any) -> "AbstractDistribution":
         """The distribution of `shift + scale * value`, with `scale > 0` and shapes `[dim]`."""

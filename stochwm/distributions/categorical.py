@@ -146,6 +146,11 @@ class OneHotCategoricals(AbstractDistribution):
         value = as_event(value, self.event_shape)
         return jnp.where(value < 0, 0.0, jnp.where(value < 1, 1 - self.mean(), 1.0))
 
+    def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        cdf = self.cdf(value)
+        left = jnp.where(value <= 0, 0.0, jnp.where(value <= 1, 1 - self.mean(), 1.0))
+        return left, cdf
+
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
         return (as_level(level) > 1 - self.mean()).astype(self.logits.dtype)
 

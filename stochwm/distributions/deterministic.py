@@ -81,6 +81,9 @@ class Deterministic(AbstractDistribution):
     def cdf(self, value: Any) -> Float[Array, " dim"]:
         return (value >= self.loc).astype(self.loc.dtype)
 
+    def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        return (value > self.loc).astype(self.loc.dtype), self.cdf(value)
+
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         return self.loc
 

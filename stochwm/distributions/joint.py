@@ -122,6 +122,12 @@ class Joint(AbstractDistribution):
         values = self.split(as_event(value, self.event_shape))
         return self._side_by_side(p.cdf(x) for p, x in zip(self.parts, values, strict=True))
 
+    def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        values = self.split(as_event(value, self.event_shape))
+        limits = [p.cdf_limits(x) for p, x in zip(self.parts, values, strict=True)]
+        left, right = zip(*limits, strict=True)
+        return self._side_by_side(left), self._side_by_side(right)
+
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         return self._side_by_side(p.quantile(x) for p, x in self._with("level", level))
 

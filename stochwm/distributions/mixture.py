@@ -95,6 +95,10 @@ class AbstractMixture(AbstractDistribution):
     def cdf(self, value: Any) -> Float[Array, " dim"]:
         return self._average(lambda component: component.cdf(value))
 
+    def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+        limits = self._average(lambda component: jnp.stack(component.cdf_limits(value)))
+        return limits[0], limits[1]
+
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         """The marginal quantiles by bisection, `[dim]`, with the gradient of the exact ones."""
         return _quantile(self, as_level(level) * jnp.ones(self.event_shape))

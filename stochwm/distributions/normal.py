@@ -110,6 +110,10 @@ class DiagNormal(AbstractDistribution):
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
         return self.push(ndtri(as_level(level)) * jnp.ones_like(self.loc))
 
+    def marginal(self, dims: tuple[int, ...]) -> "DiagNormal":
+        index = jnp.asarray(dims)
+        return DiagNormal(self.loc[..., index], self.scale[..., index])
+
     def affine(self, shift: Any, scale: Any) -> "DiagNormal":
         return DiagNormal(shift + scale * self.loc, scale * self.scale)
 
@@ -219,6 +223,10 @@ class FullNormal(AbstractDistribution):
     def quantile(self, level: Any) -> Float[Array, " dim"]:
         return DiagNormal(self.loc, jnp.sqrt(self.variance())).quantile(level)
 
+    def marginal(self, dims: tuple[int, ...]) -> "FullNormal":
+        index = jnp.asarray(dims)
+        return FullNormal(self.loc[..., index], _chol_of_rows(self.scale_tril[..., index, :]))
+
     def affine(self, shift: Any, scale: Any) -> "FullNormal":
         scale = jnp.asarray(scale) * jnp.ones(self.event_shape)
         return FullNormal(shift + scale * self.loc, scale[..., None] * self.scale_tril)
@@ -232,8 +240,13 @@ class FullNormal(AbstractDistribution):
 
 
 def _chol_of_sum(a: Float[Array, "dim dim"], b: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:
-    """Cholesky factor of `a a^T + b b^T`, by QR: forming the sum would square its condition."""
-    r = jnp.linalg.qr(jnp.concatenate([a, b], axis=-1).mT, mode="r")
+    """Cholesky factor of `a a^T + b b^T`."""
+    return _chol_of_rows(jnp.concatenate([a, b], axis=-1))
+
+
+def _chol_of_rows(a: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows rows"]:
+    """Cholesky factor of `a a^T`, by QR: forming the product would square its condition."""
+    r = jnp.linalg.qr(a.mT, mode="r")
     return (r * jnp.sign(_diagonal(r))[..., None]).mT
 
 

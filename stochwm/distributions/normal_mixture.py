@@ -63,6 +63,10 @@ class DiagNormalMixture(AbstractMixture):
     def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return kl_bounds_of_normals(self, other)
 
+    def marginal(self, dims: tuple[int, ...]) -> "DiagNormalMixture":
+        part = self.components().marginal(dims)
+        return DiagNormalMixture(self.logits, part.loc, part.scale)
+
     def affine(self, shift: Any, scale: Any) -> "DiagNormalMixture":
         return DiagNormalMixture(self.logits, shift + scale * self.loc, scale * self.scale)
 
@@ -117,6 +121,10 @@ class FullNormalMixture(AbstractMixture):
 
     def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return kl_bounds_of_normals(self, other)
+
+    def marginal(self, dims: tuple[int, ...]) -> "FullNormalMixture":
+        part = self.components().marginal(dims)
+        return FullNormalMixture(self.logits, part.loc, part.scale_tril)
 
     def affine(self, shift: Any, scale: Any) -> "FullNormalMixture":
         moved = self.components().affine(shift, scale)

@@ -104,9 +104,7 @@ class UniformBox(AbstractDistribution):
     def log_prob(self, value: Any) -> Float[Array, "*batch"]:
         """Log mass over dimensions that are atoms plus log density over the others, in nats."""
         value = as_event(value, self.event_shape)
-        width = self.high - self.low
-        size = jnp.maximum(1.0, jnp.maximum(jnp.abs(self.low), jnp.abs(self.high)))
-        slack = ROUNDING * jnp.finfo(self.low.dtype).eps * size
+        width, slack = self.high - self.low, self._slack()
         inside = (value >= self.low - slack) & (value <= self.high + slack)
         sharp = jnp.where(inside, -jnp.log(jnp.where(width > 0, width, 1.0)), -jnp.inf)
         soft = blurred_log_density(value, self.low, self.high, self.blur)
@@ -139,6 +137,12 @@ class UniformBox(AbstractDistribution):
         sharp = jnp.where(width > 0, inside, (value >= self.low).astype(self.low.dtype))
         return jnp.where(self.blur > 0, blurred_cdf(value, self.low, self.high, self.blur), sharp)
 
+    def cdf_limits(self, value: Any) -> tuple[Array, Array]:
+        cdf, atoms, slack = self.cdf(value), self.atoms(), self._slack()
+        left = jnp.where(atoms, (value > self.low + slack).astype(cdf.dtype), cdf)
+        right = jnp.where(atoms, (value >= self.low - slack).astype(cdf.dtype), cdf)
+        return left, right
+
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
         """Exact without blur, by bisection (without a gradient in the level) with it, `[dim]`."""
         level = as_level(level) * jnp.ones_like(self.low)
@@ -147,12 +151,21 @@ class UniformBox(AbstractDistribution):
         soft = bisect(self.cdf, level, self.low + reach, self.high + reach)
         return jnp.where(self.blur > 0, soft, sharp)
 
+    def marginal(self, dims: tuple[int, ...]) -> "UniformBox":
+        index = jnp.asarray(dims)
+        return UniformBox(self.low[..., index], self.high[..., index], self.blur[..., index])
+
     def affine(self, shift: Any, scale: Any) -> "UniformBox":
         return UniformBox(shift + scale * self.low, shift + scale * self.high, scale * self.blur)
 
     def smoothed(self, scale: Any) -> "UniformBox":
         blur = jnp.sqrt(self.blur**2 + jnp.asarray(scale) ** 2)
         return UniformBox(self.low, self.high, blur)
+
+    def _slack(self) -> Float[Array, "*batch dim"]:
+        """How far rounding may move a value over a side."""
+        size = jnp.maximum(1.0, jnp.maximum(jnp.abs(self.low), jnp.abs(self.high)))
+        return ROUNDING * jnp.finfo(self.low.dtype).eps * size
 
     def _before_blur(self, value: Any, key: PRNGKeyArray) -> Float[Array, "*batch dim"]:
         """The value without its blur, drawn from its posterior: a normal cut off at the box."""

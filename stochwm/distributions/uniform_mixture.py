@@ -142,6 +142,9 @@ class UniformMixture(AbstractMixture):
     def kl_bounds(self, other: AbstractDistribution) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return self.flatten().kl_bounds(_flat(other))
 
+    def marginal(self, dims: tuple[int, ...]) -> "UniformMixture":
+        return UniformMixture(over_components(lambda c: c.marginal(dims), self.members))
+
     def affine(self, shift: Any, scale: Any) -> "UniformMixture":
         return UniformMixture(over_components(lambda c: c.affine(shift, scale), self.members))
 
