@@ -1,11 +1,12 @@
-"""Intervals by resampling episodes: wider than the ones that take steps for independent."""
+"""Intervals and tests by resampling episodes: wider, and slower to reject, than for steps."""
 
 import math
 
 import numpy as np
 import pytest
 
-from stochwm.calibration import episode_interval
+from stochwm.calibration import episode_interval, episode_intervals, sign_flip_tests
+from stochwm.calibration.bootstrap import episode_variance
 
 
 def correlated(seed, episodes=40, steps=50):
@@ -59,3 +60,52 @@ def test_seed_and_level():
     _, low, high = episode_interval(values, episode)
     _, inner_low, inner_high = episode_interval(values, episode, level=0.5)
     assert low < inner_low < inner_high < high
+
+
+def test_intervals_of_columns_are_those_of_each():
+    values, episode = correlated(0)
+    both = np.stack([values, values**2], axis=1)
+    columns = episode_intervals(both, episode)
+    for i in range(2):
+        alone = episode_interval(both[:, i], episode)
+        np.testing.assert_allclose([part[i] for part in columns], alone)
+
+
+def test_variance_of_the_mean_is_unbiased():
+    means, variances = [], []
+    for seed in range(200):
+        values, episode = correlated(seed, episodes=6, steps=4)
+        means.append(values.mean())
+        variances.append(episode_variance(values[:, None], episode)[0])
+    assert np.mean(variances) == pytest.approx(np.var(means), rel=0.25)
+    assert np.mean(variances) == pytest.approx((1 + 0.01 / 4) / 6, rel=0.15)
+    assert math.isnan(episode_variance(np.ones((3, 1)), np.zeros(3))[0])
+
+
+def absolute(total):
+    return np.abs(total[:, 0])
+
+
+def test_flipped_signs_give_the_share_of_sums_as_large():
+    """Of the sums +-1 +-2 +-4, two of eight are as large as 1 + 2 + 4."""
+    (test,) = sign_flip_tests(np.array([[1.0], [2.0], [4.0]]), [absolute])
+    assert test.statistic == 7
+    assert test.p_value == pytest.approx(2 / 8, abs=0.05)
+    (small,) = sign_flip_tests(np.array([[4.0], [-2.0], [-1.0]]), [absolute])
+    assert small.p_value == 1
+
+
+def test_p_values_of_centred_episodes_are_uniform():
+    p_values = []
+    for seed in range(150):
+        values, _ = correlated(seed, episodes=10, steps=2)
+        (test,) = sign_flip_tests(values.reshape(10, 2).sum(axis=1)[:, None], [absolute], seed=seed)
+        p_values.append(test.p_value)
+    assert 0.12 < np.mean(np.array(p_values) <= 0.2) < 0.3
+    assert 0.4 < np.mean(np.array(p_values) <= 0.5) < 0.6
+
+
+def test_one_episode_tests_nothing():
+    (test,) = sign_flip_tests(np.ones((1, 1)), [absolute])
+    assert test.statistic == 1
+    assert math.isnan(test.p_value)

@@ -15,8 +15,10 @@ from ..distributions import UniformMixture
 from ..models import AbstractWorldModel
 from ..transitions import Ensemble
 from .bootstrap import episode_interval
+from .coverage import covered
+from .crps import crps
+from .joint_scores import energy_score
 from .scorecard import Score, Scorecard
-from .scores import covered, crps, energy_score
 
 HORIZONS = (1, 2, 5, 10, 20)
 METRICS = ("nll", "energy", "crps", "coverage90")
