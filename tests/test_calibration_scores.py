@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from stochwm.calibration import covered, crps, energy_score
+from stochwm.calibration import covered, crps, energy_score, kernel_score
 
 CLOUD = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), "float32")
 VALUE = jnp.array([0.3, -1.2])
@@ -59,7 +59,7 @@ def test_crps_keeps_its_digits_with_many_samples_far_from_zero():
     np.testing.assert_allclose(crps(draws, value)[0], slow_energy(draws, value), atol=2e-3)
 
 
-@pytest.mark.parametrize("score", [energy_score, lambda *args: jnp.mean(crps(*args))])
+@pytest.mark.parametrize("score", [energy_score, kernel_score, lambda *args: jnp.mean(crps(*args))])
 def test_scores_are_fair(score):
     """Two samples and fifty have the same expected score; the usual form would differ by 0.2."""
 
