@@ -72,7 +72,7 @@ def test_help_of_learn_explains_every_choice(stochwm):
         "--resume",
     ):
         assert word in text
-    assert "{auto,mixture,full-mixture,categorical,autoregressive}" in text.replace("\n", "")
+    assert "{auto,mixture,full-mixture,boxes,categorical,autoregressive}" in text.replace("\n", "")
 
 
 def test_worlds_are_listed(stochwm):

@@ -104,7 +104,8 @@ def test_members_have_the_same_bits_on_any_number_of_devices():
 
 RANK = """
 import jax
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), initialization_timeout=120, heartbeat_timeout_seconds=10)
+options = {"initialization_timeout": 120, "heartbeat_timeout_seconds": 10}
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]), **options)
 """
 
 WORK = """

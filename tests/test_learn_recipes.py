@@ -108,6 +108,21 @@ def test_each_family_predicts_and_starts_at_the_training_statistics(family):
     assert kernel(jnp.zeros(1), jnp.zeros(1)).sample(seed=jax.random.key(1)).shape == (1,)
 
 
+def test_boxes_are_pinned_to_atoms_and_always_have_noise():
+    train = numbers()
+    rows = train.transitions()
+    boxes = dataclasses.replace(CONFIG, family="boxes", components=3)
+    made = recipes(boxes, train, np.array([0.0]))
+    spread = 0.05 * (rows.next_state - rows.state).std()
+    for recipe in made.values():
+        np.testing.assert_allclose(recipe.noise, [spread], rtol=1e-5)
+    assert (made["model"].smoothed, made["baseline"].smoothed) == (True, False)
+    kernel = made["model"].make(jax.random.key(0))
+    assert kernel.pins.values.shape == (3, 1)
+    assert kernel(jnp.zeros(1), jnp.zeros(1)).sample(seed=jax.random.key(1)).shape == (1,)
+    np.testing.assert_allclose(recipes(boxes, train, np.array([0.3]))["model"].noise, [0.3])
+
+
 def test_statistics_see_the_training_part_only(tmp_path):
     """Held-out episodes that are a million times larger leave the standardisers as they are."""
     config = dataclasses.replace(CONFIG, env_id="CartPole-v1")  # a world would add its noise

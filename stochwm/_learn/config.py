@@ -5,7 +5,7 @@ import json
 import math
 from typing import Any, Literal, get_args
 
-Family = Literal["auto", "mixture", "full-mixture", "categorical", "autoregressive"]
+Family = Literal["auto", "mixture", "full-mixture", "boxes", "categorical", "autoregressive"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,8 @@ class LearnConfig:
         steps: transitions to collect.
         policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
         family: what the ensemble predicts; `auto` is `categorical` where every observation is
-            discrete, `mixture` elsewhere.
+            discrete, `mixture` elsewhere. `boxes` suit noise with sharp edges, and make atoms of
+            values that come again exactly.
         members: kernels in each ensemble.
         components: components of each mixture.
         width: hidden units a layer.
@@ -29,7 +30,8 @@ class LearnConfig:
         batch_size: examples a step and member.
         learning_rate: at the start of its cosine schedule.
         noise: standard deviation of target noise, in units of the state; by default the convention
-            of the world, and 0.1 on one-hot dimensions, where a density needs it.
+            of the world, and 0.1 on one-hot dimensions, where a density needs it. Boxes need some
+            in every dimension: 0.05 standard deviations of its change where there would be none.
         horizons: steps ahead at which futures are scored and drawn.
         futures: imagined futures a start in the charts.
     """

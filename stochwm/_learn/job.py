@@ -11,10 +11,20 @@ from typing import Any
 import jax
 
 from ..data import CollectionError, Episodes, collect, load_policy
-from ..training import Fitted, JsonlLogger, Logger, default_optimizer, fit, negative_log_likelihood
+from ..training import (
+    Fitted,
+    JsonlLogger,
+    Logger,
+    Loss,
+    default_optimizer,
+    fit,
+    negative_log_likelihood,
+    smoothed_likelihood,
+)
 from ..transitions import Ensemble
 from .config import LearnConfig
 from .futures import imagine_futures
+from .kernels import Recipe
 from .page import write_report
 from .run import Run, create_run
 from .score import score
@@ -125,7 +135,7 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
     fitted = fit(
         run.ensemble(recipe, name),
         parts["train"].transitions(),
-        negative_log_likelihood(recipe.noise),
+        _loss_of(recipe),
         default_optimizer(config.updates, config.learning_rate),
         key=jax.random.fold_in(jax.random.key(config.seed), 1 + sum(name.encode())),
         validation=parts["validation"].transitions(),
@@ -140,6 +150,11 @@ def _trained(run: Run, name: str, recipe, parts, log: Logger | None, progress: b
     assert isinstance(fitted.model, Ensemble)
     run.save_model(name, fitted.model)
     return fitted
+
+
+def _loss_of(recipe: Recipe) -> Loss:
+    likelihood = smoothed_likelihood if recipe.smoothed else negative_log_likelihood
+    return likelihood(recipe.noise)
 
 
 def _to_csv(histories: dict[str, list[dict[str, Any]]]) -> str:

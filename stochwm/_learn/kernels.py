@@ -8,20 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from ..data import Episodes, FlatSpace, standardisers
+from ..data import Episodes, FlatSpace, find_pins, standardisers
 from ..transitions import (
     AbstractTransition,
     AutoregressiveCategorical,
+    BoxMixtureDensity,
     Categorical,
     FullMixtureDensity,
     Gaussian,
     MixtureDensity,
+    Pinned,
     Standardised,
 )
 from .config import LearnConfig
 
 Make = Callable[[PRNGKeyArray], AbstractTransition]
 ONE_HOT_NOISE = 0.1
+BOX_NOISE = 0.05  # in standard deviations of the change of state
 
 
 class Recipe(NamedTuple):
@@ -33,6 +36,8 @@ class Recipe(NamedTuple):
     """Standard deviation of the target noise, `[state]`."""
     nll_shift: float
     """What turns its log density into a log mass, where one-hot dimensions were noised."""
+    smoothed: bool = False
+    """Whether the model is free of the noise, and is trained and scored as seen through it."""
 
 
 def family_of(config: LearnConfig, space: FlatSpace) -> str:
@@ -76,6 +81,11 @@ def recipes(
     if family == "categorical":
         make = partial(_categorical, train, shape)
         return {"model": Recipe("categorical", make, 0 * noise, 0.0), "baseline": baseline}
+    if family == "boxes":
+        noise = np.where(noise > 0, noise, BOX_NOISE * np.asarray(statistics[2].scale))
+        make = partial(_boxes, train, statistics, {"num_components": config.components} | shape)
+        learner = Recipe("box mixture", make, noise.astype(np.float32), shift, smoothed=True)
+        return {"model": learner, "baseline": baseline._replace(noise=learner.noise)}
     label, kind, options = {
         "mixture": ("mixture", MixtureDensity, {"num_components": config.components}),
         "full-mixture": ("mixture", FullMixtureDensity, {"num_components": config.components}),
@@ -88,6 +98,11 @@ def recipes(
 def _standardised(kind, train, statistics, options, key) -> Standardised:
     sizes = (train.observation_space.size, train.action_space.size)
     return Standardised(kind(*sizes, **options, key=key), *statistics)
+
+
+def _boxes(train, statistics, options, key) -> Pinned:
+    pins = find_pins(train.transitions(), options["num_components"])
+    return Pinned(_standardised(BoxMixtureDensity, train, statistics, options, key), pins)
 
 
 def _categorical(train, options, key) -> Categorical:
