@@ -106,28 +106,36 @@ def walk(seed: int) -> dict[str, float]:
                 jnp.asarray(starts.future[there, horizon - 1]),
                 jax.random.split(jax.random.key(seed), there.sum()),
             )
-            excess, levels, regions = ahead(model, world, *inputs)
+            excess, levels, of_law = ahead(model, world, *inputs)
             episode = starts.episode[there]
             result[f"{name}_excess_{horizon}"] = float(jnp.mean(excess))
             if name == "mixture":
-                tests = (pit_tests(np.asarray(x), episode) for x in (levels, regions[:, None]))
-                p_pit, p_region = (test.cramer_von_mises.p_value for test in tests)
-                result[f"p_pit_{horizon}"], result[f"p_region_{horizon}"] = p_pit, p_region
-    names = [n for n in result if n.startswith("p_")]
-    return result | {"p_least": min(result[n] for n in names)}
+                for who, values in (("", levels), ("law_", of_law)):
+                    for kind_of_level, column in zip(("pit", "region"), values, strict=True):
+                        p = pit_tests(np.asarray(column), episode).cramer_von_mises.p_value
+                        result[f"{who}p_{kind_of_level}_{horizon}"] = p
+    # The least of ten p-values of the law itself shows what chance does with these episodes.
+    least = {
+        f"{who}p_least": min(value for n, value in result.items() if n.startswith(f"{who}p_"))
+        for who in ("", "law_")
+    }
+    return result | least
 
 
 @eqx.filter_jit
 def ahead(model, world, states, plans, reached, keys):
-    """Excess NLL over the exact law, PIT and region level of the value that came."""
+    """Excess NLL over the exact law; PIT and region level of what came, of both."""
 
     def one(inputs):
         state, plan, value, key = inputs
         key_cloud, key_pit, key_region = jax.random.split(key, 3)
-        density = after(model, state, plan, key_cloud)
-        excess = world.law_after(state, plan).log_prob(value) - density.log_prob(value)
-        level = hpd_level(density, value, key=key_region, num_samples=200)
-        return excess, pit(density, value, key=key_pit), level
+        density, law = after(model, state, plan, key_cloud), world.law_after(state, plan)
+
+        def levels(prediction):
+            region = hpd_level(prediction, value, key=key_region, num_samples=200)
+            return pit(prediction, value, key=key_pit), region[None]
+
+        return law.log_prob(value) - density.log_prob(value), levels(density), levels(law)
 
     return jax.lax.map(one, (states, plans, reached, keys), batch_size=4)
 

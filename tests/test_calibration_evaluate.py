@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from stochwm import replay
-from stochwm.calibration import Persistence, choose_starts, evaluate, evaluate_density, open_loop
+from stochwm.calibration import (
+    ByStep,
+    Persistence,
+    choose_starts,
+    evaluate,
+    evaluate_density,
+    open_loop,
+)
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal
 from stochwm.models import Markov
@@ -224,3 +231,22 @@ def test_persistence_forecasts_no_change():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         evaluate(Markov(line()), UNEVEN, key=KEY, **options)
+
+
+def test_a_model_free_of_the_noise_is_seen_through_it():
+    """Under noise the error is that of both: seen through it the score is their joint entropy."""
+    options = {"key": KEY, "horizons": (1,), "num_particles": 2, "num_starts": 20, "noise": 0.5}
+    seen = evaluate(Markov(line()), EPISODES, smoothed=True, **options).get("nll").value
+    blind = evaluate(Markov(line()), EPISODES, **options).get("nll").value
+    variance = SCALE**2 + 0.5**2
+    assert seen == pytest.approx(0.5 * math.log(2 * math.pi * math.e * variance), abs=0.1)
+    assert blind > seen + 1
+
+
+def test_a_model_with_a_clock_is_scored_on_what_it_observes(card):
+    model = ByStep(Markov(line()), jnp.ones((1, 1)))
+    clocked = evaluate(model, EPISODES, key=KEY, horizons=(1, 4), num_particles=50)
+    assert clocked.get("nll").value == pytest.approx(card.get("nll").value, rel=1e-4)
+    for horizon in (1, 4):
+        want = card.get("energy", horizon).value
+        assert clocked.get("energy", horizon).value == pytest.approx(want, rel=0.1)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..calibration import Persistence, Scorecard, evaluate, evaluate_density, mode_report
+from ..calibration import Persistence, Scorecard, evaluate, mode_report
 from ..data import Episodes
 from ..models import Markov
 from .config import LearnConfig
@@ -26,10 +26,10 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
     common["scale"] = spread
     models = {name: run.model(name) for name in recipes}
     cards = {
-        name: evaluate(model, test, noise=recipes[name].noise, **common).shifted(
-            "nll", recipes[name].nll_shift
+        name: evaluate(model, test, noise=recipe.noise, smoothed=recipe.smoothed, **common).shifted(
+            "nll", recipe.nll_shift
         )
-        for name, model in models.items()
+        for (name, model), recipe in zip(models.items(), recipes.values(), strict=True)
     }
     if world is not None:
         cards["law"] = _score_law(world, test, recipes["model"].noise, common)
@@ -50,18 +50,7 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
 
 def _score_law(world: Any, test: Episodes, noise: np.ndarray, common: dict) -> Scorecard:
     """The law's futures are those of the world; its density is compared under the same noise."""
-    futures = evaluate(world, test, **common)
-    if not noise.any():
-        return futures
-    density = evaluate_density(
-        lambda state, action: world.law(state, action).smoothed(noise),
-        test,
-        key=jax.random.split(common["key"])[0],
-        noise=noise,
-    )
-    rest = tuple(score for score in futures.scores if score.metric != "nll")
-    skipped = tuple(reason for reason in futures.skipped if not reason.startswith("nll"))
-    return Scorecard(density.scores + rest, density.skipped + skipped)
+    return evaluate(world, test, noise=noise, smoothed=bool(noise.any()), **common)
 
 
 def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def expected_calibration_error(
     labels: Shaped[Array | np.ndarray, " steps"],
     bins: int = 10,
 ) -> float:
-    """ECE: the mean of |probability - frequency| over bins, weighted by their counts, in [0, 1].
+    """ECE: how far probability and frequency are apart, over bins weighted by count, in [0, 1].
 
     (Naeini, Cooper & Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian
     binning"; Guo et al. 2017, arXiv 1706.04599, equation 3.) It is biased upwards; see

@@ -11,7 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .._rollout import replay
 from ..data import Episodes, check_spaces
-from ..distributions import UniformMixture
+from ..distributions import LatentStateDistribution, UniformMixture
 from ..models import AbstractWorldModel
 from ..transitions import Ensemble
 from .bootstrap import episode_interval
@@ -36,6 +36,7 @@ def evaluate(
     num_particles: int = 100,
     num_starts: int = 300,
     noise: Any = 0.0,
+    smoothed: bool = False,
     scale: Any = 1.0,
 ) -> Scorecard:
     """Score one-step densities and open-loop futures against what really happened.
@@ -53,6 +54,8 @@ def evaluate(
         num_particles: futures a start, at least 2.
         num_starts: at most this many starts, spread over the episodes.
         noise: standard deviation of the target noise of `nll`, a scalar or `[state]`.
+        smoothed: whether the model is free of that noise, as a law is, and as
+            `smoothed_likelihood` trains it: its prediction is then seen through the noise too.
         scale: what a unit of each dimension is, a scalar or `[state]`: pass the training standard
             deviations.
 
@@ -75,7 +78,9 @@ def evaluate(
     if not (scale > 0).all():
         raise ValueError(f"scale must be positive, but is {scale}.")
     key_nll, key_futures = jax.random.split(key)
-    density = evaluate_density(model.transition, episodes, key=key_nll, noise=noise)
+    seen_through = jnp.asarray(_per_dimension("noise", noise, episodes)) if smoothed else None
+    predict = _OneStep(model, seen_through)
+    density = evaluate_density(predict, episodes, key=key_nll, noise=noise)
     scores, skipped = list(density.scores), list(density.skipped)
     starts = choose_starts(episodes, num_starts, max(horizons))
     table = _score_futures(model, starts, tuple(horizons), num_particles, scale, key_futures)
@@ -139,7 +144,9 @@ def open_loop(
     """
 
     def futures(model, keys):
-        return jax.vmap(lambda key: replay(model, state, actions, key=key)[1].state)(keys)
+        begin, save = model.start(state), model.observed
+        run = lambda key: replay(model, begin, actions, key=key, save=save)[1].state  # noqa: E731
+        return jax.vmap(run)(keys)
 
     kernel = getattr(model, "kernel", None)
     if not isinstance(kernel, Ensemble):
@@ -191,6 +198,22 @@ def evaluate_density(
         return Scorecard((), (f"nll: {share:.1%} of the steps have no finite log density",))
     interval = episode_interval(values, np.asarray(rows.episode))
     return Scorecard((Score("nll", 1, *interval, len(values)),))
+
+
+class _OneStep(eqx.Module):
+    """What a model predicts of the next observation, as `nll` sees it.
+
+    A pytree, not a closure: the arrays of the model must not be constants of the program.
+    """
+
+    model: AbstractWorldModel
+    noise: Array | None
+
+    def __call__(self, state: Array, action: Array) -> Any:
+        prediction: Any = self.model.transition(self.model.start(state), action)
+        if isinstance(prediction, LatentStateDistribution):  # of a model with a clock
+            prediction = prediction.stoch
+        return prediction if self.noise is None else prediction.smoothed(self.noise)
 
 
 def _with_density(prediction: Any) -> Any:

@@ -15,7 +15,7 @@ def check_spaces(model: AbstractWorldModel, env: Any) -> None:
     """Check that a model takes the states and actions of an environment, without compiling it.
 
     Args:
-        model: a world model whose state is the flat observation.
+        model: a world model that starts from a flat observation.
         env: what has `observation_space` and `action_space`: a Gymnasium environment, `Episodes`.
 
     Raises:
@@ -25,11 +25,12 @@ def check_spaces(model: AbstractWorldModel, env: Any) -> None:
     state, action = (jax.ShapeDtypeStruct((space.size,), jnp.float32) for space in spaces)
 
     def draw(model, state, action):
-        return model.transition(state, action).sample(seed=jax.random.key(0))
+        prediction = model.transition(model.start(state), action)
+        return model.observed(prediction.sample(seed=jax.random.key(0)))
 
     try:
         result = getattr(eqx.filter_eval_shape(draw, model, state, action), "shape", None)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise ValueError(_message(spaces, str(error))) from error
     if result != state.shape:
         raise ValueError(_message(spaces, f"it predicts a next state of shape {result}"))

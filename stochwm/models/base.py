@@ -1,6 +1,7 @@
 """What a world model is: a transition, a reward, and whether the episode goes on."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -28,6 +29,29 @@ class AbstractWorldModel(eqx.Module):
     ) -> Float[Array, ""]:
         """P(the episode goes on after `next_state`), in [0, 1]; the agent's gamma stays outside."""
 
+    def start(self, observation: PyTree[Array]) -> PyTree[Array]:
+        """The state in which a rollout starts where `observation` is seen.
+
+        By default the observation; a model whose state holds more, such as a clock, adds it.
+        """
+        return observation
+
+    def observed(self, state: PyTree[Array]) -> PyTree[Array]:
+        """What of a state is the observation: `observed(start(x))` is x. By default all of it."""
+        return state
+
+
+def on_observations(
+    model: AbstractWorldModel, policy: Callable[..., Array]
+) -> Callable[..., Array]:
+    """A policy on observations as one on the states of `model`, which rollouts call.
+
+    Args:
+        model: what the rollout imagines with.
+        policy: `policy(observation, *, key) -> action`.
+    """
+    return lambda state, *, key: policy(model.observed(state), key=key)
+
 
 class AbstractFilter(AbstractWorldModel):
     """A latent world model: it also infers its state from observations."""
@@ -46,3 +70,11 @@ class AbstractFilter(AbstractWorldModel):
     @abc.abstractmethod
     def decode(self, state: PyTree[Array]) -> AbstractDistribution:
         """p(observation | state)."""
+
+    def start(self, observation: PyTree[Array]) -> PyTree[Array]:
+        """Refused: one observation does not tell the latent state; `observe` a sequence."""
+        raise NotImplementedError(f"{type(self).__name__} is a filter: use observe for its state.")
+
+    def observed(self, state: PyTree[Array]) -> PyTree[Array]:
+        """Refused: a latent state has a distribution of observations; `decode` it."""
+        raise NotImplementedError(f"{type(self).__name__} is a filter: use decode(state).")

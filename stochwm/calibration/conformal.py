@@ -1,0 +1,133 @@
+"""Split conformal regions: coverage that holds for any model and any law, from few episodes."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..data import Transitions
+from ..transitions import AbstractTransition
+from .spread import Spread, cannot
+
+ROUNDING = 1e-9  # 0.9 * 20 must not count as a little more than 18
+
+
+def conformal_quantile(scores: Any, level: float) -> float:
+    """The `ceil((n + 1) level)`-th smallest of n scores; infinity if there is none.
+
+    Another score, exchangeable with these, is at most that with probability at least `level`, and
+    at most `level + 1 / (n + 1)` if ties have probability zero (Vovk, Gammerman & Shafer 2005,
+    "Algorithmic learning in a random world"; Lei et al. 2018, arXiv 1604.04173, theorem 2). It is
+    an order statistic: a quantile function that interpolates, or that counts from 0 to n - 1,
+    gives the next one.
+
+    Args:
+        scores: one number an exchangeable unit, here an episode, `[n]`.
+        level: wanted coverage, strictly between 0 and 1.
+
+    Raises:
+        ValueError: no score, NaN, or a level out of range.
+    """
+    ordered = np.sort(np.asarray(scores, float).reshape(-1))
+    if ordered.size == 0 or np.isnan(ordered).any():
+        raise ValueError(f"scores must be at least one number and not NaN, but are {scores}.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, but is {level}.")
+    rank = math.ceil((ordered.size + 1) * level - ROUNDING)
+    return float(ordered[rank - 1]) if rank <= ordered.size else math.inf
+
+
+def central_box(
+    prediction: Any, level: Float[Array, ""] | float
+) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
+    """Lower and upper corner of a box of mass `level`, `[dim]` each.
+
+    The central interval of mass `level^(1 / dim)` of each marginal: exact where dimensions are
+    independent.
+
+    Raises:
+        TypeError: a prediction without quantiles.
+    """
+    try:
+        tail = 0.5 * (1 - level ** (1 / prediction.event_shape[0]))
+        return prediction.quantile(tail), prediction.quantile(1 - tail)
+    except (NotImplementedError, AttributeError) as error:
+        raise cannot("have a central box", prediction, error) from error
+
+
+def needed_spread(
+    prediction: Any, value: Float[Array, " dim"], level: Float[Array, ""] | float
+) -> Float[Array, ""]:
+    """The factor by which a prediction must be `spread` so that its `central_box` reaches `value`.
+
+    At most 1 where the value lies in the box; infinite where no factor is enough.
+
+    Raises:
+        TypeError: a prediction without quantiles.
+    """
+    low, high = central_box(prediction, level)
+    mean = prediction.mean()
+    side = jnp.where(value >= mean, high - mean, mean - low)
+    distance = jnp.abs(value - mean)
+    factor = distance / jnp.where(side > 0, side, 1.0)
+    factor = jnp.where(side > 0, factor, jnp.where(distance > 0, jnp.inf, 0.0))
+    return jnp.max(factor)
+
+
+def episode_scores(
+    kernel: AbstractTransition, rows: Transitions, level: float, *, key: PRNGKeyArray
+) -> Float[np.ndarray, " episodes"]:
+    """`needed_spread` at one step of each episode, drawn at random, `[episodes]`.
+
+    One step only: episodes are exchangeable, steps of one episode are not.
+    """
+    rng = np.random.default_rng(np.asarray(jax.random.bits(key, (4,), "uint32")))
+    _, first, count = np.unique(rows.episode, return_index=True, return_counts=True)
+    picked = first + rng.integers(count)  # rows of one episode follow each other
+
+    @eqx.filter_jit
+    def scores(kernel, *inputs):
+        one = lambda s, a, y: needed_spread(kernel(s, a), y, level)  # noqa: E731
+        return jax.vmap(one)(*inputs)
+
+    inputs = (jnp.asarray(x[picked]) for x in (rows.state, rows.action, rows.next_state))
+    return np.asarray(scores(kernel, *inputs))
+
+
+def fit_conformal(
+    kernel: AbstractTransition, rows: Transitions, level: float = 0.9, *, key: PRNGKeyArray
+) -> Spread:
+    """The kernel, spread so that its central boxes have a coverage guarantee.
+
+    If the hold-out episodes and a fresh one are exchangeable, and the kernel knows none of them,
+    then the next state at a step of the fresh episode, drawn uniformly from its steps, lies in
+    `central_box(prediction, level)` with probability at least `level`: over the draw of the
+    hold-out and of the fresh episode, for any law and however wrong the kernel is. The guarantee is
+    marginal: it says nothing about one state, nor about the coverage given this hold-out. Particles
+    obey it, since the box is that of the prediction that they are drawn from.
+
+    All dimensions have one factor: calibrate their proportions before, on other episodes, with
+    the method "scale".
+
+    Args:
+        kernel: predicts a family with `mean`, `quantile` and `affine`.
+        rows: transitions of the hold-out episodes.
+        level: wanted coverage of the whole next state.
+        key: draws the step of each episode.
+
+    Raises:
+        ValueError: too few episodes for the level, or no finite factor reaches that far.
+    """
+    scores = episode_scores(kernel, rows, level, key=key)
+    factor = conformal_quantile(scores, level)
+    if not 0 < factor < math.inf:
+        least = math.ceil(level / (1 - level) - ROUNDING)
+        raise ValueError(
+            f"holdout gives no positive finite factor for level {level}, but {factor}: that takes "
+            f"at least {least} episodes (there are {len(scores)}) and predictions of some width."
+        )
+    return Spread(kernel, factor)

@@ -1,0 +1,243 @@
+"""Recalibration by horizon, conformal guarantees, and streams that drift."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+from stochwm import imagine, replay
+from stochwm._storage import load_tree, save_tree
+from stochwm.calibration import (
+    AdaptiveLevel,
+    ByStep,
+    central_box,
+    choose_starts,
+    conformal_quantile,
+    covered,
+    episode_scores,
+    fit_by_step,
+    needed_spread,
+    recalibrate,
+    spread,
+)
+from stochwm.data import Episodes, FlatSpace
+from stochwm.distributions import DiagNormal, DiagNormalMixture, LatentState
+from stochwm.models import Markov, on_observations
+from stochwm.testing import check_world_model
+from stochwm.transitions import AbstractTransition
+from tests.cases_models import distance, stays_near
+
+KEY = jax.random.key(0)
+NOISE, DRIFT = 0.2, 0.15
+
+
+class Walk(AbstractTransition):
+    """s' = s + a + scale * noise."""
+
+    scale: Float[Array, " dim"]
+
+    def __call__(self, state, action):
+        return DiagNormal(state + action, self.scale)
+
+
+def episodes(number, length, drift, seed):
+    """Walks with a drift of their own that no single step shows, beside noise."""
+    rng = np.random.default_rng(seed)
+    action = 0.3 * rng.normal(size=(number, length + 1, 1))
+    moves = action[:, :-1] + NOISE * rng.normal(size=(number, length, 1))
+    moves += drift * rng.normal(size=(number, 1, 1))
+    state = np.concatenate([np.zeros((number, 1, 1)), np.cumsum(moves, axis=1)], axis=1)
+    at = np.tile(np.arange(length + 1), number)
+    flags = (at == 0, at == length, np.zeros(len(at), bool))
+    flat = (state.reshape(-1, 1), action.reshape(-1, 1), np.zeros(len(at)))
+    line = FlatSpace(1, (-math.inf,), (math.inf,), (), ("x",))
+    return Episodes(*flat, *flags, observation_space=line, action_space=line)
+
+
+HORIZONS = (1, 2, 4, 8)
+HOLDOUT, TEST = (episodes(150, 10, DRIFT, seed) for seed in (0, 1))
+MODEL = Markov(Walk(jnp.array([0.5 * NOISE])), distance, stays_near)
+
+
+def coverage_by_horizon(model):
+    """Of central 90 % intervals of imagined particles, at each of the test horizons."""
+    starts = choose_starts(TEST, 400, 8)
+
+    @eqx.filter_jit
+    def clouds(model, states, actions, keys):
+        def one(state, actions, key):
+            run = lambda key: replay(model, model.start(state), actions, key=key)[1].state  # noqa: E731
+            return jax.vmap(lambda key: model.observed(run(key)))(jax.random.split(key, 99))
+
+        return jax.vmap(one)(states, actions, keys)
+
+    keys = jax.random.split(KEY, len(starts.state))
+    particles = clouds(model, starts.state, starts.action, keys)[:, :, np.array(HORIZONS) - 1]
+    inside = jax.vmap(jax.vmap(covered, (1, 0)))(
+        particles, starts.future[:, np.array(HORIZONS) - 1]
+    )
+    mask = starts.mask[:, np.array(HORIZONS) - 1]
+    return (np.asarray(inside)[..., 0] * mask).sum(0) / mask.sum(0)
+
+
+@pytest.fixture(scope="module")
+def by_step():
+    return fit_by_step(MODEL, HOLDOUT, horizons=HORIZONS, num_starts=300, key=KEY)
+
+
+def test_one_factor_leaves_far_horizons_wrong_and_one_a_step_mends_them(by_step):
+    by_one = recalibrate(MODEL, HOLDOUT, key=KEY)
+    one, each = map(coverage_by_horizon, (by_one, by_step))
+    assert one[0] == pytest.approx(0.9, abs=0.04)
+    assert one[-1] < 0.8
+    np.testing.assert_allclose(each, 0.9, atol=0.05)
+    factor = np.asarray(by_step.factor.values)[:, 0]
+    assert factor.shape == (8,)
+    assert (factor[4:] == factor[4]).all()
+    assert (np.diff(factor[[0, 1, 2, 4]]) > 0).all()
+    right = math.hypot(NOISE, DRIFT) / (0.5 * NOISE)
+    assert factor[0] == pytest.approx(right, rel=0.08)
+
+
+def test_factors_of_a_model_that_is_wrong_alike_at_every_step_are_alike():
+    plain = episodes(150, 10, 0.0, seed=2)
+    fixed = recalibrate(MODEL, plain, per="horizon", horizons=(1, 3), key=KEY)
+    np.testing.assert_allclose(fixed.factor.values, 2.0, rtol=0.2)
+
+
+def test_factors_of_steps_hold_after_the_last(by_step):
+    factor = jnp.array([[1.0], [3.0]])
+    model = ByStep(MODEL, factor)
+    state = model.start(jnp.zeros(1))
+    scales = []
+    for _ in range(4):
+        law = model.transition(state, jnp.zeros(1))
+        scales.append(float(law.stoch.scale[0]))
+        state = law.sample(seed=KEY)
+    np.testing.assert_allclose(np.array(scales) / (0.5 * NOISE), [1, 3, 3, 3], rtol=1e-5)
+    assert int(state.deter) == 4
+
+
+def test_a_model_by_step_keeps_the_laws_and_the_heads(by_step):
+    state, action = by_step.start(jnp.ones(1)), jnp.ones(1)
+    assert isinstance(state, LatentState)
+    check_world_model(by_step, state, action, key=KEY, length=3, num_samples=500)
+    after = LatentState(state.deter + 1, jnp.zeros(1))
+    inside = (state.stoch, action, after.stoch)
+    assert by_step.reward(state, action, after) == MODEL.reward(*inside)
+    assert by_step.discount(state, action, after) == MODEL.discount(*inside)
+
+
+def test_policies_of_observations_act_on_states_with_a_clock(by_step):
+    policy = on_observations(by_step, lambda x, *, key: -x)
+    start = by_step.start(jnp.array([0.7]))
+    _, future = imagine(by_step, policy, start, key=KEY, length=3)
+    np.testing.assert_allclose(future.action[1:], -future.state.stoch[:-1])
+    np.testing.assert_array_equal(future.state.deter, [1, 2, 3])
+
+
+def test_a_model_by_step_is_saved_and_loaded(by_step, tmp_path):
+    save_tree(tmp_path / "model", by_step)
+    like = ByStep(Markov(Walk(jnp.ones(1)), distance, stays_near), np.ones((8, 1)))
+    assert eqx.tree_equal(load_tree(tmp_path / "model", like), by_step)
+
+
+@pytest.mark.parametrize(
+    ("horizons", "message"), [((2, 2), "increase"), ((0, 1), "at least 1"), ((1, 30), "30 steps")]
+)
+def test_impossible_horizons(horizons, message):
+    with pytest.raises(ValueError, match=message):
+        recalibrate(MODEL, HOLDOUT, per="horizon", horizons=horizons, key=KEY)
+
+
+# --- conformal --------------------------------------------------------------------------------
+def test_conformal_quantile_is_the_order_statistic_and_not_the_next():
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, 20.0))
+    assert conformal_quantile(scores, 0.9) == 18.0  # an interpolating recipe takes the 19th
+    assert conformal_quantile(scores, 0.95) == 19.0
+    assert conformal_quantile(scores, 0.951) == math.inf
+    assert conformal_quantile([3.0, 1.0], 1 / 3) == 1.0
+    for bad in ([], [1.0, math.nan]):
+        with pytest.raises(ValueError, match="scores"):
+            conformal_quantile(bad, 0.9)
+    with pytest.raises(ValueError, match="level"):
+        conformal_quantile(scores, 1.0)
+
+
+def test_needed_spread_is_what_makes_the_box_reach():
+    law = DiagNormalMixture([0.0, 1.0], [[-1.0, 0.0], [2.0, 1.0]], [[0.3, 0.4], [0.5, 0.2]])
+    low, high = central_box(law, 0.81)
+    np.testing.assert_allclose(law.cdf(high) - law.cdf(low), 0.9, atol=1e-3)
+    for value in (jnp.array([5.0, 0.2]), jnp.array([0.0, -3.0]), jnp.array([0.3, 0.4])):
+        factor = needed_spread(law, value, 0.81)
+        low, high = central_box(spread(law, factor), 0.81)
+        edge = jnp.minimum(value - low, high - value)
+        assert jnp.min(edge) == pytest.approx(0.0, abs=1e-4)
+        assert (edge > -1e-4).all()
+
+
+def test_conformal_regions_cover_whatever_the_model():
+    """Episodes with drifts that the model ignores, 19 of them, again and again: 18 / 20 = 90 %."""
+    trials, number = 300, 20
+    many = episodes(trials * number, 3, 2 * DRIFT, seed=3).transitions()
+    scores = episode_scores(MODEL.kernel, many, 0.9, key=KEY).reshape(trials, number)
+    reach = np.array([conformal_quantile(row[:-1], 0.9) for row in scores])
+    fresh = np.roll(scores, 1, axis=0)
+    # The next order statistic would cover 95 %; the standard error is 0.4 %.
+    assert (fresh <= reach[:, None]).mean() == pytest.approx(0.9, abs=0.015)
+
+
+def test_conformal_spread_reaches_the_particles():
+    fixed = recalibrate(MODEL, HOLDOUT, method="conformal", key=KEY)
+    rows = HOLDOUT.transitions()
+    scores = episode_scores(fixed.kernel, rows, 0.9, key=jax.random.split(KEY)[0])
+    assert scores.shape == (150,)
+    assert np.mean(scores <= 1) == pytest.approx(0.9, abs=0.08)
+    same = episode_scores(fixed.kernel, rows, 0.9, key=KEY)  # the steps that it was fitted on
+    assert np.sum(same <= 1 + 1e-5) == math.ceil(151 * 0.9)
+    few = HOLDOUT.select(range(8))
+    with pytest.raises(ValueError, match="at least 9 episodes"):
+        recalibrate(MODEL, few, method="conformal", key=KEY)
+
+
+# --- adaptive ---------------------------------------------------------------------------------
+def test_adaptive_level_keeps_coverage_under_a_shift():
+    rng = np.random.default_rng(0)
+    steps, rate = 2000, 0.05
+    stream = jnp.asarray(np.abs(rng.normal(size=steps)) * np.linspace(1, 6, steps))
+    start = AdaptiveLevel(np.abs(rng.normal(size=99)), 0.9, rate)
+
+    def step(level, score):
+        return level.update(score), ~level.covers(score)
+
+    _, missed = jax.lax.scan(step, start, stream)
+    assert np.mean(np.asarray(stream > start.reach())) > 0.4  # a fixed region
+    bound = (0.9 + rate) / (rate * steps)
+    assert abs(float(jnp.mean(missed)) - 0.1) <= bound
+
+
+def test_adaptive_level_covers_all_or_nothing_beyond_the_ends():
+    level = AdaptiveLevel([1.0, 2.0, 3.0], 0.5, 1.2)
+    assert level.reach() == 2.0
+    all_of_it = level.update(jnp.array(9.0))
+    assert all_of_it.miss == pytest.approx(-0.1)
+    assert all_of_it.reach() == math.inf
+    assert all_of_it.covers(jnp.array(math.inf))
+    nothing = all_of_it.update(jnp.array(0.0)).update(jnp.array(0.0))
+    assert nothing.miss == pytest.approx(1.1)
+    assert not nothing.covers(jnp.array(0.0))
+
+
+def test_adaptive_kernel_widens_as_the_stream_does():
+    fixed = recalibrate(MODEL, HOLDOUT, method="adaptive", key=KEY).kernel
+    zero = jnp.zeros(1)
+    before = fixed(zero, zero)
+    update = eqx.filter_jit(lambda kernel, value: kernel.update(zero, zero, value))
+    for value in (2.0, -2.0, 2.0):
+        fixed = update(fixed, jnp.array([value]))
+    assert (fixed(zero, zero).scale > before.scale).all()
+    np.testing.assert_array_equal(fixed.kernel.scale, MODEL.kernel.scale)
