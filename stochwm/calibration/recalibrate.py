@@ -66,9 +66,9 @@ def recalibrate(
         holdout: episodes that the model was not trained on.
         method: one of the above.
         per: "step" repairs the one-step kernel. "horizon" (method "scale", world models) gives
-            every step of a rollout a factor of its own: one factor for all mends the first step
-            and leaves far horizons wrong, where errors of the mean have added up. The result
-            keeps a clock in its state: see `ByStep`.
+            the steps up to each of `horizons` a factor of their own: one factor for all mends the
+            first step and leaves far horizons wrong, where errors of the mean have added up. The
+            result keeps a clock in its state: see `ByStep`.
         level: wanted coverage of "conformal" and "adaptive".
         horizons: of `per="horizon"`, see `fit_by_step`.
         train: the training episodes: with them, a hold-out that contains some is refused. A model
