@@ -10,8 +10,9 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from stochwm import imagine, observe
-from stochwm._learn.run import world_of
+from stochwm._learn import LearnConfig
 from stochwm._learn.score import _about_hidden
+from stochwm._learn.worlds import world_of
 from stochwm.data import collect
 from stochwm.distributions import LatentState
 from stochwm.envs import HiddenSwitch, SwitchFilter
@@ -169,11 +170,13 @@ def test_only_the_position_is_seen():
 
 
 def test_a_hidden_world_has_no_law_of_observations_to_compare():
-    assert world_of("stochwm/HiddenSwitch-v0") is None
-    assert world_of("stochwm/Fork-v0") is not None
+    names = ("stochwm/HiddenSwitch-v0", "stochwm/Fork-v0", "CartPole-v1")
+    hidden, fork, cart_pole = map(LearnConfig, names)
+    assert world_of(hidden) is None
+    assert world_of(fork) is not None
     assert not HiddenSwitch().fully_observed
-    assert "hides a part" in _about_hidden("stochwm/HiddenSwitch-v0")[0]
-    assert _about_hidden("stochwm/Fork-v0") == _about_hidden("CartPole-v1") == []
+    assert "hides a part" in _about_hidden(hidden)[0]
+    assert _about_hidden(fork) == _about_hidden(cart_pole) == []
 
 
 def test_an_observation_is_not_a_state():
