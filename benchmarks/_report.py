@@ -1,9 +1,10 @@
-"""Tables, targets and JSON that the speed benchmarks share."""
+"""Tables, targets and JSON that the benchmarks share."""
 
 import argparse
 import json
 import os
 import platform
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,19 +53,48 @@ def table(title: str, results: dict[str, Result], rates: dict[str, float] | None
         )
 
 
+def over_seeds(
+    title: str, runs: list[dict[str, float]], bounds: dict[str, tuple[str, float]]
+) -> bool:
+    """Print what each seed measured, with its spread, and return whether all bounds are met.
+
+    `bounds` are signs and numbers by metric; the worst seed counts.
+    """
+    print(f"\n{title}, {len(runs)} seeds")
+    print(f"{'':<22}{'mean':>10}{'min':>10}{'max':>10}   target (worst seed counts)")
+    all_met = True
+    for metric in runs[0]:
+        values, verdict = [run[metric] for run in runs], ""
+        if metric in bounds:
+            sign, bound = bounds[metric]
+            worst = max(values) if sign == "<=" else min(values)
+            met = Target(metric, worst, sign, bound).met
+            verdict, all_met = f"{sign} {bound}: {'met' if met else 'MISSED'}", all_met and met
+        print(
+            f"{metric:<22}{statistics.mean(values):>10.4f}{min(values):>10.4f}{max(values):>10.4f}"
+            f"   {verdict}"
+        )
+    return all_met
+
+
+def write(path: Path, results: Any) -> None:
+    """Write JSON, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten: {path}")
+
+
 def finish(path: Path, contests: dict[str, Any], targets: list[Target]) -> int:
     """Print the targets, write JSON, and return 1 if one is missed."""
     print("\ntargets")
     for target in targets:
         print(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
         "contests": contests,
         "targets": [target._asdict() | {"met": target.met} for target in targets],
     }
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {path}")
+    write(path, report)
     return int(not all(target.met for target in targets))
 
 

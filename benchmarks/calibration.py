@@ -13,8 +13,6 @@ least of several is shown, so that one below 0.01 comes by chance now and then.
 """
 
 import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _report import over_seeds, write
 
 import stochwm.envs  # noqa: F401, registers the bundled worlds
 from stochwm import replay
@@ -213,27 +212,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
     parser.add_argument("--only", choices=TASKS, help="only this task")
     args = parser.parse_args()
-    results, missed = {}, 0
+    results, met = {}, True
     for name, (measure, targets) in TASKS.items():
         if args.only not in (None, name):
             continue
-        runs = results[name] = [measure(seed) for seed in range(args.seeds)]
-        print(f"\n{name}, {args.seeds} seeds")
-        print(f"{'':<22}{'mean':>10}{'min':>10}{'max':>10}   target (worst seed counts)")
-        for metric in runs[0]:
-            values = [run[metric] for run in runs]
-            sign, bound = targets.get(metric, ("", 0.0))
-            good = max(values) <= bound if sign == "<=" else min(values) >= bound
-            missed += bool(sign) and not good
-            verdict = f"{sign} {bound}: {'met' if good else 'MISSED'}" if sign else ""
-            print(
-                f"{metric:<22}{statistics.mean(values):>10.4f}{min(values):>10.4f}"
-                f"{max(values):>10.4f}   {verdict}"
-            )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {args.out}")
-    return int(missed > 0)
+        results[name] = [measure(seed) for seed in range(args.seeds)]
+        met = over_seeds(name, results[name], targets) and met
+    write(args.out, results)
+    return int(not met)
 
 
 if __name__ == "__main__":

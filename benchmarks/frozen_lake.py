@@ -8,7 +8,6 @@ JSON, and exits with 1 if a seed is farther off than the target.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _report import write
 
 from stochwm.data import collect
 from stochwm.training import default_optimizer, fit
@@ -84,10 +84,7 @@ def main() -> int:
         print(f"  seed {seed}: cross-entropy {value:.6f}, excess {value - entropy:.6f}")
     missed = max(learned) - entropy > TARGET
     print(f"worst excess <= {TARGET}: {'MISSED' if missed else 'met'}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    result = {"entropy": entropy, "cross_entropy": learned}
-    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {args.out}")
+    write(args.out, {"entropy": entropy, "cross_entropy": learned})
     return int(missed)
 
 

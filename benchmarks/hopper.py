@@ -8,7 +8,6 @@ held-out episodes, writes JSON, and exits with 1 if ours are worse. Seeds change
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _report import write
 
 from stochwm.calibration import crps
 from stochwm.data import Episodes, Transitions, collect, standardisers
@@ -138,9 +138,7 @@ def main() -> int:
     ours = [{m: run["mixture"][m] <= run["mbrl"][m] for m in ("nll", "crps")} for run in runs]
     missed = not all(all(run.values()) for run in ours)
     print(f"ours no worse on every seed: {'MISSED' if missed else 'met'}")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {args.out}")
+    write(args.out, runs)
     return int(missed)
 
 

@@ -7,8 +7,6 @@ Seeds change everything: data, initial weights, batches, test episodes.
 """
 
 import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +16,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _report import over_seeds, write
 
 import stochwm.envs  # noqa: F401, registers the bundled worlds
 from stochwm.calibration import crps, mode_report
@@ -230,28 +229,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/worlds.json"))
     parser.add_argument("--world", choices=TASKS, help="only this world")
     args = parser.parse_args()
-    results, missed = {}, 0
+    results, met = {}, True
     for name, task in TASKS.items():
         if args.world not in (None, name):
             continue
-        runs = [measure(task, seed) for seed in range(args.seeds)]
-        results[name] = runs
-        print(f"\n{task.env_id}: {task.train_steps} transitions, {args.seeds} seeds")
-        print(f"{'':<20}{'mean':>10}{'min':>10}{'max':>10}   target (worst seed counts)")
-        for metric in runs[0]:
-            values = [run[metric] for run in runs]
-            sign, bound = task.targets.get(metric, ("", 0.0))
-            good = max(values) <= bound if sign == "<=" else min(values) >= bound
-            missed += bool(sign) and not good
-            verdict = f"{sign} {bound}: {'met' if good else 'MISSED'}" if sign else ""
-            print(
-                f"{metric:<20}{statistics.mean(values):>10.4f}{min(values):>10.4f}"
-                f"{max(values):>10.4f}   {verdict}"
-            )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {args.out}")
-    return int(missed > 0)
+        results[name] = [measure(task, seed) for seed in range(args.seeds)]
+        title = f"{task.env_id}: {task.train_steps} transitions"
+        met = over_seeds(title, results[name], task.targets) and met
+    write(args.out, results)
+    return int(not met)
 
 
 if __name__ == "__main__":

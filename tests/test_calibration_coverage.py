@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from stochwm.calibration import central_level, coverage, covered, pit, sharpness
-from stochwm.distributions import DiagNormal, LatentStateDistribution, OneHotCategoricals
+from stochwm.distributions import (
+    DiagNormal,
+    LatentStateDistribution,
+    OneHotCategoricals,
+    UniformMixture,
+)
 from stochwm.envs import WetChicken
 
 LEVELS = np.array([0.5, 0.8, 0.9])
@@ -79,6 +84,16 @@ def test_sharpness_of_few_samples_by_hand():
             0.9,
             NotImplementedError,
             "LatentStateDistribution has no quantile: pass samples",
+        ),
+        (
+            UniformMixture(
+                LatentStateDistribution(
+                    jnp.zeros((2, 1)), OneHotCategoricals(jnp.zeros((2, 2)), (2,))
+                )
+            ),
+            0.9,
+            NotImplementedError,
+            "UniformMixture has no quantile: pass samples",
         ),
     ],
 )

@@ -11,13 +11,14 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .._rollout import replay
 from ..data import Episodes, check_spaces
-from ..distributions import LatentStateDistribution, UniformMixture
+from ..distributions import LatentStateDistribution
 from ..models import AbstractWorldModel
 from ..transitions import Ensemble
 from .bootstrap import episode_interval
 from .coverage import covered
 from .crps import crps
 from .joint_scores import energy_score
+from .score_inputs import core_of
 from .scorecard import Score, Scorecard
 
 HORIZONS = (1, 2, 5, 10, 20)
@@ -222,11 +223,9 @@ def _with_density(prediction: Any) -> Any:
     Asked for by name: catching `AttributeError` would take a mistake in a model for a missing
     density.
     """
-    part = prediction
-    while isinstance(part, UniformMixture):
-        part = part.members
-    if not hasattr(part, "log_prob"):
-        raise NotImplementedError(f"{type(part).__name__} has no log_prob")
+    core = core_of(prediction)
+    if not hasattr(core, "log_prob"):
+        raise NotImplementedError(f"{type(core).__name__} has no log_prob")
     return prediction
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from ..distributions import UniformMixture
-from .score_inputs import Prediction
+from .score_inputs import Prediction, core_of
 
 
 def log_score(prediction: Prediction, value: Any) -> Float[Array, ""]:
@@ -22,11 +21,9 @@ def log_score(prediction: Prediction, value: Any) -> Float[Array, ""]:
         TypeError: samples, or a distribution without a density, which have no log score.
         ValueError: a value of another shape.
     """
-    part: Any = prediction
-    while isinstance(part, UniformMixture):
-        part = part.members
-    if not hasattr(part, "log_prob"):
-        kind = type(part).__name__
+    core = core_of(prediction)
+    if not hasattr(core, "log_prob"):
+        kind = type(core).__name__
         raise TypeError(
             f"log_score needs a density, and a {kind} has no log_prob: pass a distribution that "
             "has one, or score samples with crps or energy_score."

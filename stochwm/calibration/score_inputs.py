@@ -49,6 +49,13 @@ def as_value(value: Any) -> Float[Array, " dim"]:
     return value
 
 
+def core_of(prediction: Any) -> Any:
+    """What an ensemble mixes, however deep: the mixture can do what its members can."""
+    while isinstance(prediction, UniformMixture):
+        prediction = prediction.members
+    return prediction
+
+
 def density_of(prediction: Any, value: Array, weights: Any = None) -> Any:
     """The prediction where it has a density over vectors, else None.
 
@@ -60,10 +67,7 @@ def density_of(prediction: Any, value: Array, weights: Any = None) -> Any:
             f"weights belong to an array of samples, but prediction is a "
             f"{type(prediction).__name__}."
         )
-    part = prediction
-    while isinstance(part, UniformMixture):
-        part = part.members  # the mixture can do what its members can
-    if not isinstance(part, AbstractDistribution):
+    if not isinstance(core_of(prediction), AbstractDistribution):
         return None
     drawn = eqx.filter_eval_shape(lambda d: d.sample(seed=jax.random.key(0)), prediction)
     shape = getattr(drawn, "shape", None)

@@ -1,13 +1,13 @@
 """How narrow a prediction is: worth something only where it is calibrated."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..distributions import AbstractDistribution, AbstractSampler
 from ..distributions.checks import as_float, as_level
-from .score_inputs import Prediction
+from .score_inputs import Prediction, core_of
 
 
 class Sharpness(NamedTuple):
@@ -36,12 +36,13 @@ def sharpness(prediction: Prediction, level: float = 0.9) -> Sharpness:
     mass = as_level(level)
     ends = (1 - mass) / 2, (1 + mass) / 2
     if isinstance(prediction, AbstractSampler):
-        if not isinstance(prediction, AbstractDistribution):
+        if not isinstance(core_of(prediction), AbstractDistribution):
             raise NotImplementedError(
                 f"{type(prediction).__name__} has no quantile: pass samples [samples, dim] of it."
             )
-        low, high = (prediction.quantile(end) for end in ends)
-        return Sharpness(high - low, jnp.sqrt(prediction.variance()))
+        law: Any = prediction
+        low, high = (law.quantile(end) for end in ends)
+        return Sharpness(high - low, jnp.sqrt(law.variance()))
     samples = as_float("prediction", prediction)
     if samples.ndim != 2 or len(samples) < 2:
         raise ValueError(

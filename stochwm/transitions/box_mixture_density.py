@@ -5,8 +5,8 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import BoxMixture
-from .base import SOFTPLUS_INVERSE_OF_1, AbstractTransition, Network, join, make_network
-from .mixture_density import check_components
+from .base import SOFTPLUS_INVERSE_OF_1, AbstractTransition, Network, join
+from .mixture_density import make_components
 
 
 class BoxMixtureDensity(AbstractTransition):
@@ -47,13 +47,16 @@ class BoxMixtureDensity(AbstractTransition):
         Raises:
             ValueError: impossible sizes or a network of another shape.
         """
-        key_network, key_anchors = jax.random.split(key)
         self.sizes = (state_size, action_size)
-        outputs = check_components(num_components) * (1 + 2 * state_size)
-        self.network = make_network(
-            network, sizes=self.sizes, outputs=outputs, width=width, depth=depth, key=key_network
+        self.network, self.anchors = make_components(
+            network,
+            sizes=self.sizes,
+            num_components=num_components,
+            numbers=1 + 2 * state_size,
+            width=width,
+            depth=depth,
+            key=key,
         )
-        self.anchors = jax.random.normal(key_anchors, (num_components, state_size))
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]

@@ -55,14 +55,17 @@ class MixtureDensity(AbstractTransition):
         Raises:
             ValueError: impossible sizes or a network of another shape.
         """
-        key_network, key_anchors = jax.random.split(key)
         self.sizes = (state_size, action_size)
         self.min_scale = check_min_scale(min_scale)
-        outputs = check_components(num_components) * (1 + 2 * state_size)
-        self.network = make_network(
-            network, sizes=self.sizes, outputs=outputs, width=width, depth=depth, key=key_network
+        self.network, self.anchors = make_components(
+            network,
+            sizes=self.sizes,
+            num_components=num_components,
+            numbers=1 + 2 * state_size,
+            width=width,
+            depth=depth,
+            key=key,
         )
-        self.anchors = jax.random.normal(key_anchors, (num_components, state_size))
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
@@ -97,14 +100,17 @@ class FullMixtureDensity(AbstractTransition):
 
         A `network` of your own gives `[K * (1 + D + D * (D + 1) / 2)]` for `D = state_size`.
         """
-        key_network, key_anchors = jax.random.split(key)
         self.sizes = (state_size, action_size)
         self.min_scale = check_min_scale(min_scale)
-        outputs = check_components(num_components) * (1 + state_size + tril_size(state_size))
-        self.network = make_network(
-            network, sizes=self.sizes, outputs=outputs, width=width, depth=depth, key=key_network
+        self.network, self.anchors = make_components(
+            network,
+            sizes=self.sizes,
+            num_components=num_components,
+            numbers=1 + state_size + tril_size(state_size),
+            width=width,
+            depth=depth,
+            key=key,
         )
-        self.anchors = jax.random.normal(key_anchors, (num_components, state_size))
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
@@ -116,8 +122,26 @@ class FullMixtureDensity(AbstractTransition):
         return FullNormalMixture(logits, self.anchors + loc, tril)
 
 
-def check_components(num_components: int) -> int:
-    """`num_components`, or `ValueError` when it is below 1."""
+def make_components(
+    network: Network | None,
+    *,
+    sizes: tuple[int, int],
+    num_components: int,
+    numbers: int,
+    width: int,
+    depth: int,
+    key: PRNGKeyArray,
+) -> tuple[Network, Float[Array, "components state"]]:
+    """A network with `numbers` outputs for each component, and the anchors of the components.
+
+    Raises:
+        ValueError: impossible sizes or a network of another shape.
+    """
     if num_components < 1:
         raise ValueError(f"num_components must be at least 1, but is {num_components}.")
-    return num_components
+    key_network, key_anchors = jax.random.split(key)
+    outputs = num_components * numbers
+    made = make_network(
+        network, sizes=sizes, outputs=outputs, width=width, depth=depth, key=key_network
+    )
+    return made, jax.random.normal(key_anchors, (num_components, sizes[0]))
