@@ -183,6 +183,7 @@ def test_a_killed_rank_ends_the_other_and_both_resume(tmp_path):
     assert code != 0, err
     for code, out, err in outcomes(start_ranks(DIE, str(tmp_path), "compare")):
         assert code == 0, err
-        *steps, resumed, alone = out.splitlines()
+        *lines, resumed, alone = out.splitlines()
         assert resumed == alone
-        assert int(steps[-3]) == 20  # it went on behind step 15, and did not start again
+        # It went on behind step 15, and did not start again; Gloo prints lines of its own.
+        assert [line for line in lines if line.isdigit()] == ["20", "25", "30"]
