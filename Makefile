@@ -14,8 +14,10 @@ BIN := $(VENV)/bin
 # JAX_ENABLE_COMPILATION_CACHE=0 runs without.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
-# Processes that share the tests. More than one pays off only where cores are idle.
+# Processes that share the tests. More than one pays off only where cores are idle. One that dies is
+# not replaced: the run then ends with its test, instead of waiting for what the dead one had.
 JOBS ?= 1
+SHARED := $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --max-worker-restart=0)
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -53,13 +55,13 @@ bench: $(VENV)/.installed-demo  ## print the benchmark table and write its JSON
 
 # --- checks -----------------------------------------------------------------------------------
 test: $(VENV)/.installed-test  ## run all tests (ARGS="-m 'not slow'", JOBS=2)
-	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
 # The likely and the unlikely numbers, the loops and training, in double precision.
 X64 := $(addprefix tests/test_,distributions_inputs.py distributions_oracles.py faults_mixtures.py \
 	rollout.py training_losses.py training_resume.py faults_training.py)
 x64: $(VENV)/.installed-test  ## run a part of the tests in double precision (X64=tests for all)
-	JAX_ENABLE_X64=1 $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile) \
+	JAX_ENABLE_X64=1 $(BIN)/python -m pytest $(SHARED) \
 		$(X64) -m 'not slow' $(ARGS)
 
 strict: $(VENV)/.installed-test  ## every job once, where a reused key or a leaked tracer is an error

@@ -10,8 +10,12 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import hypothesis
 import jax
+import pytest
 
 ROOT = Path(__file__).parent.parent
+# Every compiled program takes some ten memory maps, of which Linux lends a process 65,530. A run of
+# all tests in two processes needs more, and a process that gets none dies of a segmentation fault.
+MAPS, MOST_MAPS = Path("/proc/self/maps"), 15_000
 
 # The first jit of a test costs an example far more than a run does. Drawing examples from a fixed
 # seed keeps a red test red.
@@ -38,3 +42,11 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:Error (reading|writing) persistent compilation:UserWarning"
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    """Forgets compiled programs after a file of tests, once they are many."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
