@@ -5,7 +5,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -61,6 +61,7 @@ def imagine(
     policy: str = "random",
     start: int = 0,
     seed: int = 0,
+    model: Literal["model", "baseline", "recalibrated"] = "model",
     out: Path | None = None,
 ) -> None:
     """Imagine futures with the model of a run: a table, the arrays, and a chart.
@@ -72,13 +73,37 @@ def imagine(
         policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
         start: which held-out test episode begins them.
         seed: of the futures.
+        model: which model of the run; `stochwm calibrate` makes `recalibrated`.
         out: where to write them; by default RUN/imagined.
     """
     dreamt = jobs.dream(
-        Run(run), futures=futures, length=length, policy=policy, start=start, seed=seed
+        Run(run), futures=futures, length=length, policy=policy, start=start, seed=seed, model=model
     )
     print(dreamt)
     print(f"chart: {jobs.save_dream(dreamt, run / 'imagined' if out is None else out)}")
+
+
+@app.command
+def calibrate(
+    run: tyro.conf.Positional[Path],
+    method: Literal["scale", "pit", "beta", "weights", "conformal"] = "scale",
+    per: Literal["step", "horizon"] = "step",
+    level: float = 0.9,
+) -> None:
+    """Recalibrate the model of a run on its validation episodes: a table before and after.
+
+    Writes RUN/recalibrated beside the model, which stays, and the report again.
+
+    Args:
+        run: the run folder.
+        method: `scale` finds one spread factor a dimension, `pit` recodes marginals by 19 numbers
+            each and `beta` by 3, `weights` finds a temperature of mixture weights or classes,
+            `conformal` a spread that guarantees coverage.
+        per: `step` repairs the one-step prediction, `horizon` gives the steps up to each of the
+            horizons of the run a factor of their own (method `scale`).
+        level: the coverage that `conformal` guarantees.
+    """
+    print(jobs.calibrate(Run(run), method=method, per=per, level=level))
 
 
 @app.command

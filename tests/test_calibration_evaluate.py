@@ -17,8 +17,9 @@ from stochwm.calibration import (
     evaluate_density,
     open_loop,
 )
-from stochwm.data import Episodes, FlatSpace
-from stochwm.distributions import DiagNormal
+from stochwm.data import Episodes, FlatSpace, collect
+from stochwm.distributions import AbstractSampler, DiagNormal
+from stochwm.envs import HiddenSwitch, WetChicken
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition, Ensemble
 from tests.cases_models import Line
@@ -82,10 +83,13 @@ def test_energy_of_the_truth_is_the_analytic_one(card, horizon):
 
 
 def test_rows_are_ordered_and_nothing_is_skipped(card):
-    assert [(s.metric, s.horizon) for s in card.scores] == [
-        ("nll", 1), ("energy", 1), ("energy", 4), ("crps", 1), ("crps", 4),
+    assert [(s.metric, s.horizon) for s in card.scores if s.of == "model"] == [
+        ("nll", 1), ("nll", 4), ("energy", 1), ("energy", 4), ("crps", 1), ("crps", 4),
         ("coverage90", 1), ("coverage90", 4),
     ]  # fmt: skip
+    assert [(s.metric, s.horizon, s.of) for s in card.scores[8:]] == [
+        (metric, horizon, "persistence") for metric in ("energy", "crps") for horizon in (1, 4)
+    ]
     assert card.skipped == ()
 
 
@@ -205,14 +209,156 @@ def test_bad_predictions_are_skipped_with_the_reason():
     card = evaluate(Markov(Sampled(math.inf)), UNEVEN, key=KEY, horizons=(1,), num_particles=2)
     assert "nll: 100.0% of the steps have no finite log density" in card.skipped
     assert "energy at horizon 1: 100.0% are not finite" in card.skipped
-    assert [score.metric for score in card.scores] == ["coverage90"]
+    assert [score.metric for score in card.only("model").scores] == ["coverage90"]
 
 
-def test_persistence_forecasts_no_change():
-    card = evaluate(Markov(Persistence()), EPISODES, key=KEY, horizons=(1, 4), num_particles=2)
+def test_persistence_forecasts_no_change(card):
     starts = choose_starts(EPISODES, 300, 4)
     moved = np.abs(starts.future[:, 3] - starts.state)[starts.mask[:, 3]]
-    assert card.get("energy", 4).value == pytest.approx(moved.mean(), rel=1e-5)
+    assert card.get("energy", 4, of="persistence").value == pytest.approx(moved.mean(), rel=1e-5)
+    itself = evaluate(Persistence(), EPISODES, key=KEY, horizons=(1, 4), num_particles=2)
+    assert itself.get("energy", 4)[2:6] == card.get("energy", 4, of="persistence")[2:6]
+
+
+def test_nll_ahead_is_that_of_the_exact_law(card):
+    """Many particles: the marginal of the line is normal, and its variance known."""
+    sure = evaluate(
+        line(), EPISODES, key=KEY, horizons=(4,), num_particles=2000, metrics="nll", num_starts=100
+    )
+    starts = choose_starts(EPISODES, 100, 4)
+    mean = starts.state
+    for t in range(4):
+        mean = 0.8 * mean - 0.5 * starts.action[:, t] + 0.3
+    scale = SCALE * math.sqrt(sum(0.8 ** (2 * k) for k in range(4)))
+    error = ((starts.future[:, 3] - mean) / scale)[starts.mask[:, 3]]
+    exact = 0.5 * math.log(2 * math.pi * scale**2) + 0.5 * np.mean(error**2)
+    assert sure.get("nll", 4).value == pytest.approx(exact, abs=0.01)
+    assert card.get("nll", 4).value == pytest.approx(exact, abs=0.15)
+    assert {score.metric for score in sure.scores} == {"nll"}
+
+
+def test_nll_ahead_of_few_particles_is_too_high():
+    options = {"key": KEY, "horizons": (4,), "metrics": "nll", "num_starts": 100}
+    few = evaluate(line(), EPISODES, num_particles=2, **options).get("nll", 4).value
+    many = evaluate(line(), EPISODES, num_particles=200, **options).get("nll", 4).value
+    assert few > many + 0.1
+
+
+def test_each_particle_of_an_ensemble_is_judged_by_its_own_member():
+    """Two members that never meet: half the particles explain what happened, at h = 1 as at 3."""
+    apart = Ensemble(lambda key: line(), 2, key=KEY)
+    apart = eqx.tree_at(lambda e: e.members.bias, apart, jnp.array([0.3, 50.0]))
+    options = {"key": KEY, "horizons": (3,), "metrics": "nll", "num_starts": 100}
+    both = evaluate(Markov(apart), EPISODES, num_particles=400, **options)
+    one = evaluate(Markov(line()), EPISODES, num_particles=400, **options)
+    for horizon in (1, 3):
+        gap = both.get("nll", horizon).value - one.get("nll", horizon).value
+        assert gap == pytest.approx(math.log(2), abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def beside():
+    """A biased line beside the truth, a Gaussian and climatology, with all metrics."""
+    names = ["pit", "variogram", "coverage90", "crps", "energy", "nll"]
+    options = {"key": KEY, "horizons": (1, 4), "num_particles": 50, "metrics": names}
+    others = {"law": Markov(line()), "gaussian": line(bias=0.4), "train": UNEVEN}
+    return evaluate(Markov(line(bias=0.5)), EPISODES, **options, **others)
+
+
+def test_excess_is_the_paired_difference_to_the_law(beside, card):
+    for metric in ("nll", "energy", "crps"):
+        for horizon in (1, 4):
+            model, law, excess = (
+                beside.get(metric, horizon, of=of) for of in ("model", "law", "excess")
+            )
+            assert law[2:5] == pytest.approx(card.get(metric, horizon)[2:5], rel=1e-5)
+            assert excess.value == pytest.approx(model.value - law.value, abs=1e-5)
+            assert excess.low > 0
+            assert excess.high - excess.low < 0.7 * (model.high - model.low + law.high - law.low)
+    with pytest.raises(KeyError):
+        beside.get("coverage90", of="excess")
+
+
+def test_climatology_draws_training_states(beside):
+    starts = choose_starts(EPISODES, 300, 4)
+    pairs = np.abs(UNEVEN.observation - UNEVEN.observation.T)
+    value = starts.future[:, 3][starts.mask[:, 3]]
+    exact = np.abs(value - UNEVEN.observation.T).mean() - pairs.mean() / 2
+    found = beside.get("energy", 4, of="climatology").value
+    assert found == pytest.approx(exact, rel=0.03)
+    assert "climatology" not in {s.of for s in beside.scores if s.metric == "nll"}
+
+
+def test_the_pit_tells_the_truth_from_a_biased_model(beside):
+    for horizon in (1, 4):
+        assert beside.get("pit", horizon).value < 0.01
+        assert beside.get("pit", horizon, of="law").value > 0.05
+        assert math.isnan(beside.get("pit", horizon).low)
+
+
+def test_the_gaussian_is_scored_like_the_model(beside):
+    rows = {of: [s[:2] for s in beside.scores if s.of == of] for of in ("model", "gaussian")}
+    assert rows["model"] == rows["gaussian"]
+    assert beside.get("nll", of="gaussian").value < beside.get("nll").value
+    assert beside.skipped == ("variogram: one dimension has no pairs",)
+
+
+class Hit(AbstractTransition):
+    """Zero with probability 2 / 3, in both dimensions alike, else uniform."""
+
+    def __call__(self, state, action):
+        return Drawn(state)
+
+
+class Drawn(AbstractSampler):
+    """Can only be sampled."""
+
+    state: jax.Array
+
+    def sample(self, *, seed):
+        key_hit, key_far = jax.random.split(seed)
+        far = jax.random.uniform(key_far, self.state.shape)
+        return jnp.where(jax.random.uniform(key_hit, ()) < 2 / 3, 0.0, far)
+
+
+def test_coverage_at_an_atom_is_right_and_without_density_the_rest_is_scored():
+    rng = np.random.default_rng(0)
+    state = np.where(rng.uniform(size=(1500, 1)) < 2 / 3, 0.0, rng.uniform(size=(1500, 2)))
+    at = np.arange(1500) % 50
+    pair = FlatSpace(2, (-math.inf,) * 2, (math.inf,) * 2, (), ("x", "y"))
+    spaces = {"observation_space": pair, "action_space": SPACE}
+    flags = (at == 0, at == 49, np.zeros(1500, bool))
+    episodes = Episodes(state, np.zeros((1500, 1)), np.zeros(1500), *flags, **spaces)
+    names = ("nll", "coverage90", "variogram")
+    card = evaluate(Hit(), episodes, key=KEY, horizons=(1,), metrics=names, num_starts=1500)
+    assert card.get("coverage90").value == pytest.approx(0.9, abs=0.02)
+    assert card.get("variogram").value > 0
+    assert card.skipped == ("nll: the prediction has no density (Drawn has no log_prob)",)
+
+
+def test_without_a_density_there_is_nothing_to_see_through_noise():
+    options = {"noise": 0.1, "smoothed": True, "metrics": "nll"}
+    card = evaluate(Hit(), UNEVEN, key=KEY, horizons=(1,), **options)
+    assert card.skipped == ("nll: the prediction has no density (Drawn has no log_prob)",)
+
+
+def test_a_world_that_hides_its_state_has_no_law_to_compare():
+    options = {"key": KEY, "horizons": (1,), "metrics": "nll"}
+    card = evaluate(line(), UNEVEN, law=HiddenSwitch(), **options)
+    assert card.skipped[0].startswith("law: it hides a part of its state")
+
+
+def test_the_law_of_a_world_with_atoms_is_scored_under_its_noise():
+    """Wet-Chicken's law has atoms: what could not be scored without noise is not complained of."""
+    world = WetChicken()
+    episodes = collect("stochwm/WetChicken-v0", steps=60, seed=0, progress=False)
+    noise = np.array(world.noise_convention)
+    options = {"key": KEY, "horizons": (1, 2), "noise": noise, "num_particles": 8}
+    card = evaluate(Persistence(), episodes, law=world, metrics="nll", **options)
+    law = card.only("law")
+    assert [score.horizon for score in law.scores] == [1, 2]
+    assert math.isfinite(law.get("nll", 2).value)
+    assert law.skipped == ()
 
 
 @pytest.mark.parametrize(
@@ -226,6 +372,9 @@ def test_persistence_forecasts_no_change():
         ({"scale": [1.0, 1.0]}, "scale must be one number or 1"),
         ({"noise": -0.1}, "noise must be one number or 1, finite and not negative"),
         ({"noise": math.nan}, "noise"),
+        ({"metrics": ("nll", "mse")}, r"metrics must be names out of \['nll', .*but are .*'mse'"),
+        ({"metrics": ()}, "metrics must be names"),
+        ({"gaussian": Walk(jnp.zeros(2))}, "model does not fit the environment"),
     ],
 )
 def test_refused(options, message):

@@ -29,7 +29,7 @@ TINY = LearnConfig(
     horizons=(1, 2),
 )
 FILES = {"config.json", "metrics.json", "metrics.csv", "training.jsonl", "report.html"}
-FOLDERS = {"data", "checkpoints", "model", "baseline", "futures"}
+FOLDERS = {"data", "checkpoints", "model", "baseline", "futures", "diagnosis-model"}
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,7 @@ def test_report_is_self_contained(fork):
     text = page(fork)
     assert "://" not in text
     assert text.count("<img") >= 6
+    assert "Is it calibrated?" in text
     for word in (
         "stochwm/Fork-v0",
         "mixture",

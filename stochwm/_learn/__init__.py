@@ -1,5 +1,6 @@
 """The main job: learn a world model of an environment, and report how good its futures are."""
 
+from .calibrate import calibrate as calibrate
 from .config import LearnConfig as LearnConfig
 from .dream import Dream as Dream
 from .dream import dream as dream

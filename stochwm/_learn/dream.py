@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._propagation import imagine_ts1
+from .._propagation import imagine_particles, imagine_ts1
 from .._storage import save_tree
 from ..data import RandomPolicy, load_policy
+from ..models import on_observations
+from ..transitions import Ensemble
 from .run import Run
 
 LEVELS = (0.05, 0.5, 0.95)
@@ -57,6 +59,7 @@ def dream(
     policy: str = "random",
     start: int = 0,
     seed: int = 0,
+    model: str = "model",
 ) -> Dream:
     """Imagine futures from a held-out start of a run, under a policy.
 
@@ -67,6 +70,7 @@ def dream(
         policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
         start: which test episode begins it.
         seed: of the futures.
+        model: which of the run, see `Run.model`.
 
     Raises:
         ValueError: a number below 1, a seed outside [0, 2**32), no such episode or policy.
@@ -88,10 +92,14 @@ def dream(
     @eqx.filter_jit
     def run_all(model, states, key):
         options = {"key": key, "length": length, "devices": jax.device_count()}
-        return imagine_ts1(model, act, states, **options)[1].state
+        if isinstance(getattr(model, "kernel", None), Ensemble):
+            return imagine_ts1(model, act, states, **options)[1].state
+        # A repaired ensemble is repaired as the mixture that it predicts.
+        begin, policy = jax.vmap(model.start)(states), on_observations(model, act)
+        return imagine_particles(model, policy, begin, save=model.observed, **options)[1].state
 
     states = jnp.broadcast_to(state, (futures, *state.shape))
-    clouds = run_all(run.model(), states, jax.random.key(seed))
+    clouds = run_all(run.model(model), states, jax.random.key(seed))
     return Dream(np.asarray(state), np.asarray(clouds), test.observation_space.names)
 
 

@@ -23,6 +23,7 @@ from ..training import (
 )
 from ..transitions import Ensemble
 from .config import LearnConfig
+from .diagnosis import diagnose_run
 from .futures import imagine_futures
 from .kernels import Recipe
 from .page import write_report
@@ -70,7 +71,7 @@ def learn(
 
     require_matplotlib()  # before the work, not after it
     run = create_run(out, config, resume=resume)
-    say = _say if progress else _silent
+    say = say_to_stderr if progress else say_nothing
     episodes = _collected(run, say, progress)
     parts = run.split(episodes)
     counts = ", ".join(f"{p.num_episodes} {name}" for name, p in parts.items())
@@ -85,6 +86,8 @@ def learn(
     run.write_text("metrics.json", json.dumps(metrics | {"histories": histories}, indent=1))
     say(f"imagining {config.futures} futures from held-out starts")
     imagine_futures(run, parts["test"])
+    say("asking whether they are calibrated")
+    diagnose_run(run, "model", parts["test"])
     page = write_report(run)
     say("\n".join(metrics["sentences"]))
     say(f"report: {page}")
@@ -167,9 +170,11 @@ def _to_csv(histories: dict[str, list[dict[str, Any]]]) -> str:
     return text.getvalue()
 
 
-def _say(text: str) -> None:
+def say_to_stderr(text: str) -> None:
+    """One line of progress, beside what is printed as the result."""
     print(text, file=sys.stderr)
 
 
-def _silent(text: str) -> None:
+def say_nothing(text: str) -> None:
+    """For callers who want no progress."""
     del text

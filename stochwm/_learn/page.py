@@ -8,6 +8,7 @@ import numpy as np
 
 from ..calibration import Scorecard
 from ..data import FlatSpace
+from .calibration_section import calibration_sections
 from .futures import load_futures
 from .run import Run
 
@@ -31,8 +32,9 @@ def write_report(run: Run) -> Path:
 
     metrics, cards, futures = run.metrics, run.cards, load_futures(run)
     episodes = run.episodes
-    names = episodes.observation_space.names if run.world is None else run.world.state_names
-    names, labels = list(names), metrics["labels"]
+    names, labels = run.state_names(episodes), metrics["labels"]
+    recipe = run.recipes(run.split(episodes)["train"])["model"]
+    noise = None if recipe.smoothed else recipe.noise
     discrete = episodes.observation_space.discrete
     if discrete:
         futures = {name: snap(x, episodes.observation_space) for name, x in futures.items()}
@@ -46,6 +48,7 @@ def write_report(run: Run) -> Path:
             _one_step(futures, labels, names, discrete),
             _fans(futures, labels, names, discrete),
             _by_horizon(cards, labels),
+            *calibration_sections(run, {} if discrete else futures, labels, names, noise),
             _training(metrics["histories"]),
             _setup(run),
         ],

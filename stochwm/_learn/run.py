@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from .._storage import StorageError, load_tree, save_tree, saved_at
+from .._storage import StorageError, load_metadata, load_tree, save_tree, saved_at
 from ..calibration import Scorecard
 from ..data import Episodes
 from ..models import Markov
@@ -17,9 +17,11 @@ from .checks import check_choices
 from .config import LearnConfig
 from .kernels import Recipe, recipes
 from .worlds import noise_convention, world_of
+from .wrappers import repaired_like
 
 FRACTIONS = (0.8, 0.1, 0.1)
 PARTS = ("train", "validation", "test")
+REPAIRED = "recalibrated"
 
 
 class Run:
@@ -27,7 +29,8 @@ class Run:
 
     Layout: `config.json`, `data/` (episodes), `checkpoints/` (of training), `model/` and
     `baseline/` (learned ensembles), `metrics.json` (scores), `metrics.csv` (training), `futures/`
-    (what the charts show), `report.html`.
+    (what the charts show), `diagnosis-model/` (is it calibrated?), `report.html`; and after
+    `stochwm calibrate`, `recalibrated/`, `recalibration.json` and `diagnosis-recalibrated/`.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -58,6 +61,11 @@ class Run:
         """All collected episodes."""
         return Episodes.load(self.path / "data")
 
+    def state_names(self, episodes: Episodes) -> list[str]:
+        """Of the dimensions of the state: the world's own, or those of its space."""
+        world = self.world
+        return list(episodes.observation_space.names if world is None else world.state_names)
+
     def split(self, episodes: Episodes) -> dict[str, Episodes]:
         """Train, validation and test episodes, the same for the same seed."""
         parts = episodes.split(FRACTIONS, seed=self.config.seed)
@@ -72,15 +80,26 @@ class Run:
         key = jax.random.fold_in(jax.random.key(self.config.seed), sum(name.encode()))
         return Ensemble(recipe.make, self.config.members, key=key)
 
-    def model(self, name: str = "model") -> Markov:
-        """A trained world model of this run, `model` or `baseline`.
+    def model(self, name: str = "model") -> Any:
+        """A trained world model of this run: `model`, `baseline` or `recalibrated`.
 
         Raises:
-            StorageError: it was not trained yet, or its file is damaged.
+            StorageError: it was not trained or recalibrated yet, or its file is damaged.
         """
+        if name == REPAIRED:
+            return self._repaired()
         train = self.split(self.episodes)["train"]
         like = self.ensemble(self.recipes(train)[name], name)
         return Markov(load_tree(self.path / name, like))
+
+    def _repaired(self) -> Any:
+        folder = self.path / REPAIRED
+        if not saved_at(folder):
+            raise StorageError(
+                f"the run in {os.fspath(self.path)!r} was not recalibrated yet: `stochwm calibrate "
+                f"{os.fspath(self.path)}` does it."
+            )
+        return load_tree(folder, repaired_like(self.model(), load_metadata(folder)))
 
     def save_model(self, name: str, model: Ensemble) -> None:
         """Keep a trained ensemble."""

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..calibration import Persistence, Scorecard, evaluate, mode_report
+from ..calibration import Scorecard, compare, evaluate, mode_report
 from ..data import Episodes
-from ..models import Markov
 from .config import LearnConfig
 from .run import Run
 from .worlds import bundled_world
@@ -21,22 +20,19 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
     """Score cards by model, modes against the law, and what it all means, JSON-able."""
     test, world = parts["test"], run.world
     recipes = run.recipes(parts["train"])
-    spread = _spread(parts["train"])
     common = {"key": jax.random.key(run.config.seed), "horizons": run.config.horizons}
-    common["scale"] = spread
+    common["scale"] = _spread(parts["train"])
     models = {name: run.model(name) for name in recipes}
-    cards = {
-        name: evaluate(model, test, noise=recipe.noise, smoothed=recipe.smoothed, **common).shifted(
-            "nll", recipe.nll_shift
-        )
-        for (name, model), recipe in zip(models.items(), recipes.values(), strict=True)
-    }
-    if world is not None:
-        cards["law"] = _score_law(world, test, recipes["model"].noise, common)
-    persistence = evaluate(Markov(Persistence()), test, **common)
-    cards["persistence"] = Scorecard(
-        tuple(s for s in persistence.scores if s.metric in ("energy", "crps"))
-    )
+
+    def card(name: str, law: Any = None) -> Scorecard:
+        recipe = recipes[name]
+        options = common | {"noise": recipe.noise, "smoothed": recipe.smoothed, "law": law}
+        return evaluate(models[name], test, **options).shifted("nll", recipe.nll_shift)
+
+    learner = card("model", law=world)
+    cards = {"model": learner.only("model"), "baseline": card("baseline").only("model")}
+    beside = [of for of in ("law", "persistence") if of in learner.sources]
+    cards |= {of: learner.only(of) for of in beside}
     labels = {name: recipe.label for name, recipe in recipes.items()}
     labels |= {"law": "true law", "persistence": "persistence"}
     modes = {} if world is None else _modes(run, models, world, parts)
@@ -46,11 +42,6 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
         "modes": modes,
         "sentences": sentences(cards, labels, modes) + _about_hidden(run.config),
     }
-
-
-def _score_law(world: Any, test: Episodes, noise: np.ndarray, common: dict) -> Scorecard:
-    """The law's futures are those of the world; its density is compared under the same noise."""
-    return evaluate(world, test, noise=noise, smoothed=bool(noise.any()), **common)
 
 
 def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> dict[str, Any]:
@@ -84,31 +75,33 @@ def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) 
     """What the numbers mean, in plain words."""
     said = []
     try:
-        model, baseline = cards["model"].get("nll"), cards["baseline"].get("nll")
+        model = cards["model"].get("nll")
+        pairs = compare(cards["baseline"], cards["model"], "nll")
     except KeyError:
         return ["The one-step densities could not be scored; see what was skipped."]
-    gain = baseline.value - model.value
-    if math.isnan(model.low + baseline.low):
+    gain, within = pairs.difference, f"95 % interval {pairs.low:.2f} to {pairs.high:.2f}"
+    if math.isnan(pairs.low):
         better, worse = (labels["model"], "Gaussian")[:: 1 if gain > 0 else -1]
         said.append(
             f"The {better} ensemble predicts the held-out episode better than the {worse} one by "
             f"{abs(gain):.2f} nats a step; a single episode has no interval, so collect more steps."
         )
-    elif model.high < baseline.low:
+    elif pairs.low > 0:
         said.append(
             f"The {labels['model']} ensemble predicts held-out next states better than the "
-            f"Gaussian ensemble of the same size by {gain:.2f} nats a step: it finds what really "
-            f"happened {_times(math.exp(gain))} as probable."
+            f"Gaussian ensemble of the same size by {gain:.2f} nats a step ({within}): it finds "
+            f"what really happened {_times(math.exp(gain))} as probable."
         )
-    elif baseline.high < model.low:
+    elif pairs.high < 0:
+        within = f"95 % interval {-pairs.high:.2f} to {-pairs.low:.2f}"
         said.append(
             f"The Gaussian ensemble predicts held-out next states better by {-gain:.2f} nats a "
-            "step: here one mode is enough, or the data are too few for more."
+            f"step ({within}): here one mode is enough, or the data are too few for more."
         )
     else:
         said.append(
             f"The {labels['model']} and the Gaussian ensemble predict held-out next states about "
-            f"equally well (difference {gain:.2f} nats a step, within the intervals)."
+            f"equally well: the difference is {gain:.2f} nats a step, {within}."
         )
     if "law" in cards and cards["law"].series("nll")["value"]:
         excess = model.value - cards["law"].get("nll").value

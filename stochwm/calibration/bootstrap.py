@@ -121,6 +121,31 @@ def sign_flip_tests(
     return [EpisodeTest(*pair) for pair in zip(observed, p_values.tolist(), strict=True)]
 
 
+def sign_flip_band(
+    deviations: np.ndarray, level: float, *, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the sum of `deviations` over episodes lies if their mean is zero: a consistency band.
+
+    With the signs of whole episodes flipped, as in `sign_flip_tests`.
+
+    Args:
+        deviations: what each episode adds, `[episodes, ...]`.
+        level: mass of the band, of each entry by itself.
+        seed: for the signs.
+
+    Returns:
+        `(low, high)`, each `[...]`; with a single episode they are NaN.
+    """
+    number = len(deviations)
+    if number < 2:
+        nothing = np.full(deviations.shape[1:], np.nan)
+        return nothing, nothing
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), (RESAMPLES, number))
+    flipped = np.tensordot(signs, deviations, axes=1)
+    low, high = np.quantile(flipped, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
 def episode_sums(values: np.ndarray, episode: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sum of `values` `[steps, ...]` over each episode, `[episodes, ...]`, and its length."""
     _, index = np.unique(episode, return_inverse=True)

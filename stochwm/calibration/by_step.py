@@ -13,9 +13,9 @@ from ..data import Episodes
 from ..distributions import LatentState, LatentStateDistribution
 from ..models import AbstractWorldModel
 from .crps import crps
-from .evaluate import HORIZONS, MIN_STARTS, Starts, choose_starts
 from .factors import Factors, best_factors
 from .spread import spread
+from .starts import HORIZONS, MIN_STARTS, Starts, choose_starts
 
 START_BATCH = 32  # starts whose particles advance at the same time
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .coverage import central_level
-from .evaluate import MIN_STARTS
 from .pit import pit
 from .pit_tests import PitTests, pit_tests
 from .pre_ranks import average_rank, band_depth, joint_cdf, kernel_density, rank_of
 from .reliability import LEVELS, Reliability, miscalibration_area, reliability
+from .starts import MIN_STARTS
 
 BATCH = 64  # clouds that are ranked at the same time: pairs of particles must fit
 PRE_RANKS = {

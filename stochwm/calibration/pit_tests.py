@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .bootstrap import RESAMPLES, EpisodeTest, episode_sums, sign_flip_tests
+from .bootstrap import EpisodeTest, episode_sums, sign_flip_band, sign_flip_tests
 from .coverage import checked_levels
 
 CELLS = 100  # at least this many; the empirical cdf is looked at where they end
@@ -65,13 +65,10 @@ def pit_histogram(
     values = checked_levels("values", values)
     counts, length = _cell_counts(values, episode, bins)
     share = counts.sum(axis=0) / len(values)
-    low = high = np.full_like(share, np.nan)
-    if len(length) > 1:
-        deviations = (counts - length[:, None, None] / bins) / len(values)
-        signs = np.random.default_rng(seed).choice((-1.0, 1.0), (RESAMPLES, len(length)))
-        resampled = 1 / bins + np.tensordot(signs, deviations, axes=1)
-        low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    arrays = (array.T.reshape(bins, *values.shape[1:]) for array in (share, low, high))
+    deviations = (counts - length[:, None, None] / bins) / len(values)
+    low, high = sign_flip_band(deviations, level, seed=seed)
+    bands = (share, 1 / bins + low, 1 / bins + high)
+    arrays = (array.T.reshape(bins, *values.shape[1:]) for array in bands)
     return PitHistogram(np.arange(bins + 1) / bins, *arrays)
 
 

@@ -13,11 +13,11 @@ from ..transitions import AbstractTransition
 from .adaptive import fit_adaptive
 from .by_step import fit_by_step
 from .conformal import fit_conformal
-from .evaluate import HORIZONS
 from .holdout import refuse_training_episodes
 from .level_maps import BetaMap
 from .pit_map import fit_pit_map
 from .spread import fit_spread, thin
+from .starts import HORIZONS
 from .tempered import fit_temperature
 
 MAX_ROWS = 4096  # transitions, spread over all: more would cost time and add no precision

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .bootstrap import episode_intervals, episode_variance
+from .bootstrap import episode_intervals, episode_sums, episode_variance, sign_flip_band
 from .coverage import checked_levels
 
 LEVELS = np.arange(1, 20) / 20
@@ -51,6 +51,38 @@ def reliability(
     levels = checked_levels("levels", levels)
     below = _below(values, levels)
     return Reliability(levels, *episode_intervals(below, episode, seed=seed, level=confidence))
+
+
+def consistency_band(
+    values: Float[Array | np.ndarray, "steps *dim"],
+    episode: Int[np.ndarray, " steps"],
+    levels: Float[np.ndarray, " levels"] = LEVELS,
+    *,
+    mass: float = 0.95,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, " levels"], Float[np.ndarray, " levels"]]:
+    """Where a reliability curve would lie if the predictions were right: a band on the diagonal.
+
+    With the deviations of whole episodes flipped in sign, as the band of `pit_histogram`
+    (consistency bars: Broecker & Smith 2007, "Increasing the reliability of reliability diagrams").
+
+    Args:
+        values: as for `reliability`.
+        episode: the episode that each step belongs to, `[steps]`.
+        levels: nominal, in [0, 1].
+        mass: of the band, level by level.
+        seed: for the signs.
+
+    Returns:
+        `(low, high)`, each `[levels]`; NaN with a single episode.
+
+    Raises:
+        ValueError: values or levels outside [0, 1], NaN included, or none at all.
+    """
+    levels = checked_levels("levels", levels)
+    deviations, _ = episode_sums((_below(values, levels) - levels) / len(values), episode)
+    low, high = sign_flip_band(deviations, mass, seed=seed)
+    return levels + low, levels + high
 
 
 def miscalibration_area(values: Float[Array | np.ndarray, "..."]) -> float:

@@ -1,12 +1,17 @@
 """Figures, and the self-contained page that holds them. Needs the extra `stochwm[plots]`."""
 
+from .by_horizon import coverage_by_horizon as coverage_by_horizon
 from .filmstrip import filmstrip as filmstrip
 from .futures import fan_chart as fan_chart
+from .histograms import pit_histograms as pit_histograms
+from .histograms import rank_histograms as rank_histograms
 from .html import Section as Section
 from .html import write_html as write_html
+from .joint import joint_regions as joint_regions
 from .one_step import one_step_scatter as one_step_scatter
 from .outcomes import outcome_bars as outcome_bars
 from .outcomes import outcome_fan as outcome_fan
+from .reliability import reliability_diagram as reliability_diagram
 from .series import learning_curves as learning_curves
 from .series import score_by_horizon as score_by_horizon
 from .style import colours as colours

@@ -120,7 +120,7 @@ def score_by_horizon(
             band = (entry["low"], entry["high"])
             axes.fill_between(at, *band, color=tints[name], alpha=0.16, lw=0)
         axes.plot(at, entry["value"], color=tints[name], lw=1.8, marker="o", ms=3.5, label=name)
-    _horizon_axis(axes, np.unique(np.concatenate([e["horizon"] for e in columns.values()])))
+    horizon_axis(axes, np.unique(np.concatenate([e["horizon"] for e in columns.values()])))
     axes.set(xlabel="horizon (steps)", ylabel=ylabel)
     axes.grid(True)
     style.titled(figure, "Score by horizon")
@@ -150,7 +150,7 @@ def _score(where: str, entry: Any) -> dict[str, np.ndarray]:
     return columns
 
 
-def _horizon_axis(axes: Any, horizons: np.ndarray) -> None:
+def horizon_axis(axes: Any, horizons: np.ndarray) -> None:
     """Ticks at the horizons that were scored, on a log axis where they span more than tenfold."""
     ticker = style.require_matplotlib().ticker
     if horizons[-1] <= 10 * horizons[0]:

@@ -32,10 +32,10 @@ HAIRLINE = "#DDE1E6"
 
 # The first word found in a name decides: a Gaussian mixture is a mixture.
 _WORDS = (
-    ("persistence", ("persistence", "climatology", "constant")),
+    ("persistence", ("persistence", "climatology", "constant", "before")),
     ("truth", ("law", "truth", "true", "oracle", "exact")),
     ("data", ("real", "data", "observed", "held-out")),
-    ("model", ("mixture", "model", "categorical", "autoregressive")),
+    ("model", ("mixture", "model", "categorical", "autoregressive", "after")),
     ("baseline", ("gaussian", "normal", "baseline")),
 )
 _RC = {
@@ -152,17 +152,23 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     """One colour a name, as `#rrggbb`: by its role where the name tells one, never twice the same.
 
     "mixture" and "model" are blue, "Gaussian" and "baseline" vermilion, "law" and "true" green,
-    "real" and "data" near black, "persistence" grey. The first name of a role gets its colour.
+    "real" and "data" near black, "persistence" and "before" grey, "after" blue. The first name of
+    a role gets its colour.
     """
     chosen: dict[str, str] = {}
     spare = list(SPARE)
     for name in names:
-        colour = ROLES.get(_role(name) or "")
+        colour = role_colour(name)
         if colour is None or colour in chosen.values():
             colour = spare[0]
             spare = [*spare[1:], spare[0]]
         chosen[name] = colour
     return chosen
+
+
+def role_colour(name: str) -> str | None:
+    """The colour of the role that a name tells; None where it tells none."""
+    return ROLES.get(_role(name) or "")
 
 
 def _role(name: str) -> str | None:

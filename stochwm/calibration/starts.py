@@ -1,0 +1,71 @@
+"""Held-out starts, and what really followed: what open-loop predictions are held against."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..data import Episodes
+
+HORIZONS = (1, 2, 5, 10, 20)
+MIN_STARTS = 10  # fewer realised futures than this say little about a horizon
+
+
+class Starts(NamedTuple):
+    """Held-out starts and what really followed, padded after the end of an episode."""
+
+    state: np.ndarray
+    """`[starts, state]`"""
+    action: np.ndarray
+    """`[starts, horizon, action]`"""
+    future: np.ndarray
+    """`[starts, horizon, state]`"""
+    mask: np.ndarray
+    """Whether the episode lasted that long, `[starts, horizon]`"""
+    episode: np.ndarray
+    """`[starts]`"""
+
+
+def choose_starts(episodes: Episodes, num_starts: int, horizon: int) -> Starts:
+    """At most `num_starts` starts, evenly spread over all transitions of the episodes."""
+    rows = np.flatnonzero(~episodes.is_last)
+    picked = np.linspace(0, len(rows) - 1, min(num_starts, len(rows))).round().astype(int)
+    start = rows[picked]
+    episode = np.cumsum(episodes.is_first) - 1
+    last = np.flatnonzero(episodes.is_last)[episode[start]]
+    steps = start[:, None] + np.arange(horizon)
+    inside = np.minimum(steps, last[:, None])
+    return Starts(
+        state=episodes.observation[start],
+        action=episodes.action[inside],
+        future=episodes.observation[np.minimum(steps + 1, last[:, None])],
+        mask=steps < last[:, None],
+        episode=episode[start],
+    )
+
+
+def in_blocks(function: Callable[..., Any], inputs: tuple[Any, ...], size: int) -> Any:
+    """`function` of blocks of rows, its results as numpy arrays of all rows.
+
+    The last block is filled up with copies of the last row: blocks of one shape are compiled once.
+
+    Args:
+        function: of arrays `[size, ...]`, returning a pytree of such arrays.
+        inputs: arrays `[rows, ...]`, at least one row.
+        size: rows of a block.
+    """
+    number, results = len(inputs[0]), []
+    for first in range(0, number, size):
+        rows = np.minimum(np.arange(first, first + size), number - 1)
+        results.append(jax.tree.map(np.asarray, function(*(x[rows] for x in inputs))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *results)
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """A short name of what the arrays hold: equal for equal arrays, else different."""
+    digest = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
+    return digest.hexdigest()[:16]
