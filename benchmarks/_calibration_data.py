@@ -10,10 +10,10 @@ import gymnasium.spaces as gs
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _calibration_worlds import learn_kernel
+from _calibration_worlds import LEVEL, judge, learn_kernel
 
 from stochwm.calibration import choose_starts as starts_of
-from stochwm.calibration import crps, energy_score, open_loop, pit, pit_tests, recalibrate
+from stochwm.calibration import crps, open_loop, pit, pit_tests, recalibrate
 from stochwm.data import Episodes, Transitions, flat_space
 from stochwm.distributions import DiagNormal, LatentState, LatentStateDistribution
 from stochwm.models import AbstractWorldModel, never_ends, no_reward
@@ -86,13 +86,13 @@ def storms(seed: int) -> dict[str, float]:
         there = starts.mask[:, step]
         real = position(starts.future[there, step])
         for name, cloud in clouds.items():
-            off = jnp.asarray(kilometres(cloud[there, :, step], real[:, None]))
-            score = jax.vmap(lambda x: energy_score(x, jnp.zeros(2)))(off)
-            result[f"{name}_{hours}h"] = float(score.mean())
-            if name == "MixtureDensity":
-                keys = jax.random.split(jax.random.key(seed), len(off))
-                levels = jax.vmap(lambda x, key: pit(x, jnp.zeros(2), key=key))(off, keys)
-                result[f"cover90_{hours}h"] = float(np.mean(abs(2 * np.asarray(levels) - 1) <= 0.9))
+            off = kilometres(cloud[there, :, step], real[:, None])
+            keys = jax.random.split(jax.random.key(seed), len(off))
+            levels, ranks, energy = judge(off, jnp.zeros((len(off), 2)), keys)
+            result[f"{name}_{hours}h"] = float(energy.mean())
+            if name in models:
+                result[f"{name}_interval_{hours}h"] = float(jnp.mean(levels <= LEVEL))
+                result[f"{name}_region_{hours}h"] = float(jnp.mean(ranks >= 1 - LEVEL))
     ratio = lambda other: max(  # noqa: E731
         result[f"MixtureDensity_{hours}h"] / result[f"{other}_{hours}h"] for hours in HOURS
     )
@@ -219,18 +219,19 @@ def track_futures(model, starts, seed: int, particles: int = 100):
 
 
 def constant_velocity(starts, steps: int):
-    """One future each, going on as before, `[starts, 1, steps, 2]`."""
+    """A future each, going on as before, `[starts, 2, steps, 2]`: a cloud of two equal places."""
     here, move = position(starts.state), starts.state[:, 4:]
     places = []
     for _ in range(steps):
         here = moved(here, move)
         places.append(here)
-    return jnp.stack(places, axis=1)[:, None]
+    return jnp.repeat(jnp.stack(places, axis=1)[:, None], 2, axis=1)
 
 
 def stay(starts, steps: int):
-    """One future each, staying where it is."""
-    return jnp.repeat(position(starts.state)[:, None, None], steps, axis=2)
+    """The same, staying where it is."""
+    here = position(starts.state)[:, None, None]
+    return jnp.broadcast_to(here, (len(here), 2, steps, 2))
 
 
 # --- rain -------------------------------------------------------------------------------------

@@ -98,15 +98,18 @@ def test_one_factor_leaves_far_horizons_wrong_and_one_a_step_mends_them(by_step)
     factor = np.asarray(by_step.factor.values)[:, 0]
     assert factor.shape == (8,)
     assert (factor[4:] == factor[4]).all()
-    assert (np.diff(factor[[0, 1, 2, 4]]) > 0).all()
+    # A step takes the factor before it as long as that will do.
+    assert (np.diff(factor) >= 0).all()
+    assert factor[4] > 1.3 * factor[0]
     right = math.hypot(NOISE, DRIFT) / (0.5 * NOISE)
     assert factor[0] == pytest.approx(right, rel=0.08)
 
 
 def test_factors_of_a_model_that_is_wrong_alike_at_every_step_are_alike():
     plain = episodes(150, 10, 0.0, seed=2)
-    fixed = recalibrate(MODEL, plain, per="horizon", horizons=(1, 3), key=KEY)
-    np.testing.assert_allclose(fixed.factor.values, 2.0, rtol=0.2)
+    fixed = recalibrate(MODEL, plain, per="horizon", horizons=(1, 2, 4, 8), key=KEY)
+    np.testing.assert_allclose(fixed.factor.values, 2.0, rtol=0.1)
+    assert (fixed.factor.values == fixed.factor.values[0]).all()
 
 
 def test_factors_of_steps_hold_after_the_last(by_step):
