@@ -15,7 +15,7 @@ from stochwm.calibration import (
     energy_score,
     hpd_level,
     kernel_density,
-    open_loop,
+    open_loop_clouds,
     pit,
     pit_tests,
     rank_of,
@@ -169,8 +169,8 @@ def chicken(seed: int) -> dict[str, float]:
     noise = np.asarray(world.noise_convention)
     model = learn(BoxMixtureDensity, train, validation, noise, seed, updates=3_000, decay=0.03)
     starts, result = choose_starts(test, 1_000, max(HORIZONS)), {}
-    models = (("model", model), ("law", world))
-    clouds = {name: futures(m, starts, HORIZONS, seed) for name, m in models}
+    models, key = (("model", model), ("law", world)), jax.random.key(10 + seed)
+    clouds = {name: open_loop_clouds(m, starts, HORIZONS, key=key) for name, m in models}
     score = jax.jit(lambda c, x: jax.lax.map(lambda pair: energy_score(*pair), (c, x)))
     for i, horizon in enumerate(HORIZONS):
         there = starts.mask[:, horizon - 1]
@@ -188,22 +188,6 @@ def chicken(seed: int) -> dict[str, float]:
         "ratio_worst": ratio,
         "p_least": min(result[f"p_pit_{h}"] for h in HORIZONS),
     }
-
-
-def futures(model, starts, horizons, seed: int):
-    """Clouds of 100 open-loop futures, `[starts, particles, horizons, state]`."""
-
-    @eqx.filter_jit
-    def run(model, states, plans, keys):
-        def one(inputs):
-            state, plan, key = inputs
-            cloud = open_loop(model, state, plan, key=key, particles=100)
-            return cloud[:, np.asarray(horizons) - 1]
-
-        return jax.lax.map(one, (states, plans, keys), batch_size=50)
-
-    keys = jax.random.split(jax.random.key(10 + seed), len(starts.state))
-    return run(model, jnp.asarray(starts.state), jnp.asarray(starts.action), keys)
 
 
 # --- planted over-confidence ------------------------------------------------------------------
@@ -238,7 +222,7 @@ def planted(world, seed: int, noise=None) -> dict[str, float]:
     )
     starts, result = choose_starts(test, 3_000, max(FAR_HORIZONS)), {}
     for name, model in (("law", law), ("before", spoilt), ("after", repaired)):
-        clouds = futures(model, starts, FAR_HORIZONS, seed)
+        clouds = open_loop_clouds(model, starts, FAR_HORIZONS, key=jax.random.key(10 + seed))
         for i, horizon in enumerate(FAR_HORIZONS):
             there = starts.mask[:, horizon - 1]
             keys = jax.random.split(jax.random.key(seed), there.sum())

@@ -8,7 +8,7 @@ import numpy as np
 from ..calibration import Diagnosis, HorizonDiagnosis, central_level, consistency_band
 from ..calibration import pit_histogram as histogram
 from .calibration_words import sentences, shown_tests, steps, table_rows
-from .diagnosis import NUM_STARTS, PARTICLES, has_diagnosis, load_diagnosis
+from .diagnosis import has_diagnosis, load_diagnosis
 from .repair import Repair, has_repair, load_repair
 from .run import REPAIRED, Run
 
@@ -38,7 +38,7 @@ def calibration_sections(
     found = load_diagnosis(run, "model")
     heads, rows = table_rows(found)
     caption = (
-        f"Particles (open loop, {PARTICLES} from each of at most {NUM_STARTS} starts) against what "
+        "Particles (open loop, from starts all over the test episodes) against what really "
         "followed on test episodes. Intervals: the central ones of each dimension. Regions: those "
         "of highest density of the joint state. In brackets, 95 % intervals by episode bootstrap. "
         "p: that a calibrated model is as far from uniform, for the PIT of single dimensions and "

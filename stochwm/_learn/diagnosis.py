@@ -2,11 +2,8 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from .._storage import load_metadata, load_tree, save_tree, saved_at
 from ..calibration import (
@@ -15,15 +12,10 @@ from ..calibration import (
     HorizonDiagnosis,
     PitTests,
     Reliability,
-    choose_starts,
-    diagnose,
-    open_loop,
+    diagnose_model,
 )
 from ..data import Episodes
 from .run import Run
-
-NUM_STARTS = 300
-PARTICLES = 50
 
 
 def diagnose_run(run: Run, name: str, test: Episodes) -> Diagnosis:
@@ -34,38 +26,14 @@ def diagnose_run(run: Run, name: str, test: Episodes) -> Diagnosis:
         name: of the model, see `Run.model`.
         test: held-out episodes.
     """
-    horizons = run.config.horizons
-    key_clouds, key_ties = jax.random.split(jax.random.key(run.config.seed))
-    starts = choose_starts(test, NUM_STARTS, max(horizons))
-    at = np.asarray(horizons) - 1
-    clouds = _clouds(run.model(name), starts.state, starts.action, at, key_clouds)
-    found = diagnose(
-        clouds,
-        starts.future[:, at],
-        starts.mask[:, at],
-        starts.episode,
-        horizons=horizons,
-        key=key_ties,
+    found = diagnose_model(
+        run.model(name),
+        test,
+        key=jax.random.key(run.config.seed),
+        horizons=run.config.horizons,
     )
     _save(run, name, found)
     return found
-
-
-def _clouds(
-    model: Any, states: np.ndarray, actions: np.ndarray, at: np.ndarray, key: Array
-) -> np.ndarray:
-    """Particles of each start at some steps, `[starts, particles, steps, state]`."""
-
-    @eqx.filter_jit
-    def futures(model, *inputs):
-        def one(row):
-            state, action, key = row
-            return open_loop(model, state, action, key=key, particles=PARTICLES)[:, at]
-
-        return jax.lax.map(one, inputs)  # one start at a time: half the compilation of a vmap
-
-    keys = jax.random.split(key, len(states))
-    return np.asarray(futures(model, jnp.asarray(states), jnp.asarray(actions), keys))
 
 
 def _save(run: Run, name: str, found: Diagnosis) -> None:

@@ -36,6 +36,8 @@ from .density_regions import hpd_level as hpd_level
 from .diagnose import Diagnosis as Diagnosis
 from .diagnose import HorizonDiagnosis as HorizonDiagnosis
 from .diagnose import diagnose as diagnose
+from .diagnose_model import diagnose_model as diagnose_model
+from .diagnose_model import open_loop_clouds as open_loop_clouds
 from .evaluate import evaluate as evaluate
 from .factors import Factors as Factors
 from .holdout import refuse_training_episodes as refuse_training_episodes

@@ -120,8 +120,7 @@ def diagnose(
 ) -> Diagnosis:
     """Judge predicted clouds of futures by what really happened, at each horizon.
 
-    Take starts and futures from `choose_starts` and clouds from `open_loop`, at the horizons in
-    question: `cloud[:, np.asarray(horizons) - 1]`.
+    `diagnose_model` makes the clouds of a model and calls this.
 
     Args:
         clouds: particles of each start, `[starts, particles, horizons, dim]`.
