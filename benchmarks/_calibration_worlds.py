@@ -69,14 +69,24 @@ def learn(kind, train, validation, noise, seed: int, *, updates: int, decay: flo
 
 
 def learn_kernel(
-    kind, rows, validation, spaces, loss, seed: int, *, updates: int, decay: float, pins=None
+    kind,
+    rows,
+    validation,
+    spaces,
+    loss,
+    seed: int,
+    *,
+    updates: int,
+    decay: float,
+    pins=None,
+    width=WIDTH,
 ) -> Ensemble:
     """Five kernels of one kind, trained on transitions between flat spaces."""
     fixed = standardisers(rows, *spaces)
     options = {} if kind is Gaussian else {"num_components": COMPONENTS}
 
     def make(key):
-        kernel = kind(*(space.size for space in spaces), width=WIDTH, **options, key=key)
+        kernel = kind(*(space.size for space in spaces), width=width, **options, key=key)
         kernel = Standardised(kernel, *fixed)
         return kernel if pins is None else Pinned(kernel, pins)
 

@@ -220,9 +220,9 @@ for name, found in judged.items():
 #
 # ## Many steps ahead
 #
-# A planner does not use one-step predictions but the particles that they add up to. `diagnose_model`
-# imagines them under the actions that were really taken, and asks the same questions at each
-# horizon.
+# A planner does not use one-step predictions but the particles that they add up to.
+# `diagnose_model` imagines them under the actions that were really taken, and asks the same
+# questions at each horizon.
 
 # %%
 diagnoses = {
