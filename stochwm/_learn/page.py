@@ -10,6 +10,7 @@ from ..calibration import Scorecard
 from ..data import FlatSpace
 from .calibration_section import calibration_sections
 from .futures import load_futures
+from .repair import score_cell
 from .run import Run
 
 SHOWN = ("nll", "energy", "crps", "coverage90")
@@ -79,7 +80,7 @@ def _summary(metrics: dict, cards: dict[str, Scorecard], labels: dict[str, str])
 
     keys = [(s.metric, s.horizon) for m in SHOWN for s in cards["model"].scores if s.metric == m]
     rows = [
-        [metric, horizon, *(_cell(card, metric, horizon) for card in cards.values())]
+        [metric, horizon, *(score_cell(card, metric, horizon) for card in cards.values())]
         for metric, horizon in keys
     ]
     table = Table(
@@ -96,15 +97,6 @@ def _summary(metrics: dict, cards: dict[str, Scorecard], labels: dict[str, str])
         for reason in card.skipped
     ]
     return Section("What the numbers say", tuple(text), (), table)
-
-
-def _cell(card: Scorecard, metric: str, horizon: int) -> str:
-    try:
-        score = card.get(metric, horizon)
-    except KeyError:
-        return "–"
-    interval = "" if math.isnan(score.low) else f" [{score.low:.3f}, {score.high:.3f}]"
-    return f"{score.value:.3f}{interval}"
 
 
 def _one_step(futures: dict, labels: dict[str, str], names: list[str], discrete: bool) -> Any:

@@ -35,7 +35,9 @@ class Repair(NamedTuple):
                 rows.append((f"{percent(level)} intervals held", one.horizon, *cells))
         for metric in METRICS:
             for horizon in self.before.series(metric)["horizon"]:
-                cells = (_cell(card, metric, int(horizon)) for card in (self.before, self.after))
+                cells = (
+                    score_cell(card, metric, int(horizon)) for card in (self.before, self.after)
+                )
                 rows.append((metric, int(horizon), *cells))
         return ("", "steps ahead", "before", "after"), tuple(rows)
 
@@ -110,7 +112,8 @@ def _about_energy(repair: Repair) -> list[str]:
     return [f"The energy score changes by {100 * change:+.1f} % on average; lower is better."]
 
 
-def _cell(card: Scorecard, metric: str, horizon: int) -> str:
+def score_cell(card: Scorecard, metric: str, horizon: int) -> str:
+    """A score with its interval as a cell of a table."""
     try:
         score = card.get(metric, horizon)
     except KeyError:
