@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ._devices import use_host_devices as use_host_devices
+from ._guard import AbstractGuard as AbstractGuard
 from ._propagation import imagine_moment_matched as imagine_moment_matched
 from ._propagation import imagine_particles as imagine_particles
 from ._propagation import imagine_ts1 as imagine_ts1

@@ -15,8 +15,10 @@ from ._rollout import (
     check_finite,
     identity,
     kept,
+    last_state,
     make_step,
     nothing,
+    start_carry,
     step_keys,
     step_times,
 )
@@ -51,7 +53,7 @@ def imagine_particles(
         length: number of steps, at least 1.
         devices: how many devices share the particles, or a `jax.sharding.Mesh`; None: one.
         chunk: particles that a device takes at once, which bounds its memory.
-        **options: `save`, `record` and `unroll`, as for `imagine`.
+        **options: `save`, `record`, `unroll` and `guard`, as for `imagine`.
 
     Returns:
         last states and trajectories, `[particles, ...]` and `[particles, length, ...]`.
@@ -195,20 +197,23 @@ def _particles(
     return jax.tree.map(lambda x: x.reshape(-1, members, *x.shape[1:]), batched)
 
 
-def _imagine_all(model, policy, states, keys, length, save=identity, record=nothing, unroll=1):
+def _imagine_all(
+    model, policy, states, keys, length, save=identity, record=nothing, unroll=1, guard=None
+):
     """`vmap(imagine)`, but a scan of vmapped steps: JAX traces their body once, not twice."""
-    advance = _vmapped_step(model, policy, save, record)
-    step = lambda states, time: advance(states, keys, time)  # noqa: E731
-    last, trajectory = jax.lax.scan(step, states, step_times(length), unroll=unroll)
-    return last, jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
+    advance = _vmapped_step(model, policy, save, record, guard)
+    step = lambda carry, time: advance(carry, keys, time)  # noqa: E731
+    start = jax.vmap(lambda state: start_carry(state, guard))(states)
+    carry, trajectory = jax.lax.scan(step, start, step_times(length), unroll=unroll)
+    return last_state(carry, guard), jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), trajectory)
 
 
-def _vmapped_step(model, policy, save, record):
-    """One step of each particle, `(states, keys, time) -> (next_states, rows)`."""
+def _vmapped_step(model, policy, save, record, guard=None):
+    """One step of each particle, `(carries, keys, time) -> (carries, rows)`."""
     act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
     draw = lambda keys: keys[1]  # noqa: E731
-    one = make_step(model, act, draw, save, record)
-    return jax.vmap(lambda state, key, time: one(state, step_keys(key, time)), (0, 0, None))
+    one = make_step(model, act, draw, save, record, guard)
+    return jax.vmap(lambda carry, key, time: one(carry, step_keys(key, time)), (0, 0, None))
 
 
 def _run(block, shared, batched, like, devices, chunk):

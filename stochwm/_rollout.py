@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
+from ._guard import AbstractGuard
 from .models import AbstractFilter, AbstractWorldModel
 
 Policy = Callable[..., Array]
@@ -24,6 +25,10 @@ class Trajectory(eqx.Module):
 
     Row t is step t: `action[t]` was chosen, `state[t]` is where it led, `reward[t]` was received on
     arrival there and `discount[t]` is the probability that the episode goes on from there.
+
+    Under a guard, `trusted[t]` says whether the guard trusted every step up to t. From the first
+    step that it did not, the state stays at the last trusted one, and reward and discount are 0: a
+    return, a value or a plan ends there. `aux` is as recorded.
     """
 
     state: PyTree[Array]
@@ -31,6 +36,23 @@ class Trajectory(eqx.Module):
     reward: Float[Array, "*time"]
     discount: Float[Array, "*time"]
     aux: PyTree[Array]
+    trusted: Bool[Array, "*time"] | None = None
+    """Never true again after false; None without a guard."""
+
+    def trusted_horizon(self) -> Int[Array, "*futures"]:
+        """How many steps of each future were trusted, from 0 to the length of the rollout.
+
+        Its values over many futures are the distribution of the trusted horizon.
+
+        Raises:
+            ValueError: nobody watched the rollout.
+        """
+        if self.trusted is None:
+            raise ValueError(
+                "the rollout was not watched: pass guard= to imagine, for instance a "
+                "stochwm.drift.DriftGuard."
+            )
+        return jnp.sum(self.trusted, axis=-1)
 
 
 class Filtered(eqx.Module):
@@ -59,6 +81,7 @@ def imagine(
     save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
     record: Callable[..., PyTree[Array]] = nothing,
     unroll: int = 1,
+    guard: AbstractGuard | None = None,
 ) -> tuple[PyTree[Array], Trajectory]:
     """Imagine one future: at each step the policy acts and the model's prediction is drawn.
 
@@ -73,6 +96,7 @@ def imagine(
         save: what the trajectory keeps of each state; pass a function that drops large parts.
         record: `record(state, action, prediction, next_state)`, kept as `aux`.
         unroll: steps per loop iteration of the compiled scan.
+        guard: says from when on the future is not to be trusted, see `Trajectory`.
 
     Returns:
         the last state and the `Trajectory` of `length` steps.
@@ -85,7 +109,7 @@ def imagine(
     times = step_times(length)
     act = lambda state, inputs: policy(state, key=step_keys(key, inputs)[0])  # noqa: E731
     draw = lambda inputs: step_keys(key, inputs)[1]  # noqa: E731
-    return _rollout(model, act, draw, state, times, save, record, unroll)
+    return _rollout(model, act, draw, state, times, save, record, unroll, guard)
 
 
 def replay(
@@ -97,6 +121,7 @@ def replay(
     save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
     record: Callable[..., PyTree[Array]] = nothing,
     unroll: int = 1,
+    guard: AbstractGuard | None = None,
 ) -> tuple[PyTree[Array], Trajectory]:
     """Imagine one future under a given plan (open loop).
 
@@ -110,6 +135,7 @@ def replay(
         save: what the trajectory keeps of each state; pass a function that drops large parts.
         record: `record(state, action, prediction, next_state)`, kept as `aux`.
         unroll: steps per loop iteration of the compiled scan.
+        guard: says from when on the future is not to be trusted, see `Trajectory`.
 
     Returns:
         the last state and the `Trajectory`.
@@ -122,7 +148,7 @@ def replay(
     times = step_times(jnp.shape(actions)[0] if jnp.ndim(actions) else 0)
     act = lambda state, inputs: inputs[1]  # noqa: E731
     draw = lambda inputs: step_keys(key, inputs[0])[1]  # noqa: E731
-    return _rollout(model, act, draw, state, (times, actions), save, record, unroll)
+    return _rollout(model, act, draw, state, (times, actions), save, record, unroll, guard)
 
 
 def observe(
@@ -180,10 +206,10 @@ def observe(
     return last, filtered
 
 
-def _rollout(model, act, draw, state, inputs, save, record, unroll):
-    state = jax.tree.map(jnp.asarray, state)
-    step = make_step(model, act, draw, save, record)
-    last, trajectory = jax.lax.scan(step, state, inputs, unroll=unroll)
+def _rollout(model, act, draw, state, inputs, save, record, unroll, guard):
+    step = make_step(model, act, draw, save, record, guard)
+    carry, trajectory = jax.lax.scan(step, start_carry(state, guard), inputs, unroll=unroll)
+    last = last_state(carry, guard)
     check_finite(last, kept(trajectory))
     return last, trajectory
 
@@ -194,8 +220,9 @@ def make_step(
     draw: Callable[..., PRNGKeyArray],
     save: Callable[[PyTree[Array]], PyTree[Array]] = identity,
     record: Callable[..., PyTree[Array]] = nothing,
+    guard: AbstractGuard | None = None,
 ) -> Callable[..., tuple[PyTree[Array], Trajectory]]:
-    """One step of a rollout, `step(state, inputs) -> (next_state, row)`.
+    """One step of a rollout, `step(carry, inputs) -> (carry, row)`; see `start_carry`.
 
     `act(state, inputs)` is the action, and `draw(inputs)` the key of the draw.
     """
@@ -207,9 +234,37 @@ def make_step(
         reward = model.reward(state, action, next_state)
         discount = model.discount(state, action, next_state)
         aux = record(state, action, prediction, next_state)
-        return next_state, Trajectory(save(next_state), action, reward, discount, aux)
+        return prediction, (next_state, action, reward, discount, aux)
 
-    return step
+    def bare(state, inputs):
+        _, (next_state, *row) = step(state, inputs)
+        return next_state, Trajectory(save(next_state), *row)
+
+    if guard is None:
+        return bare
+
+    def watched(carry, inputs):
+        state, memory, trusted = carry
+        prediction, (next_state, action, reward, discount, aux) = step(state, inputs)
+        memory, trusted_now = guard.watch(memory, prediction)
+        trusted = trusted & trusted_now
+        state = jax.tree.map(lambda new, old: jnp.where(trusted, new, old), next_state, state)
+        reward, discount = jnp.where(trusted, reward, 0.0), jnp.where(trusted, discount, 0.0)
+        row = Trajectory(save(state), action, reward, discount, aux, trusted)
+        return (state, memory, trusted), row
+
+    return watched
+
+
+def start_carry(state: PyTree[Any], guard: AbstractGuard | None) -> PyTree[Array]:
+    """What a rollout carries from step to step: the state; under a guard, also what that keeps."""
+    state = jax.tree.map(jnp.asarray, state)
+    return state if guard is None else (state, guard.initial(), jnp.asarray(True))
+
+
+def last_state(carry: PyTree[Array], guard: AbstractGuard | None) -> PyTree[Array]:
+    """The state that a rollout carries."""
+    return carry if guard is None else carry[0]
 
 
 def kept(trajectory: Trajectory) -> PyTree[Array]:

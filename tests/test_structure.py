@@ -19,6 +19,7 @@ FLOORS = [
     ["distributions"],
     ["transitions"],
     ["models"],
+    ["_guard"],
     ["_rollout"],
     ["_propagation"],
     ["testing"],

@@ -1,9 +1,11 @@
 """Until when can this imagination be trusted? How far the members of an ensemble disagree."""
 
+from .betting import p_value_of_mean as p_value_of_mean
 from .cdf_disagreement import cdf_disagreement as cdf_disagreement
 from .decompose import Decomposition as Decomposition
 from .decompose import decompose as decompose
 from .energy_distance import energy_distance as energy_distance
+from .guard import DriftGuard as DriftGuard
 from .information import InformationSplit as InformationSplit
 from .information import MutualInformation as MutualInformation
 from .information import mutual_information_estimate as mutual_information_estimate
@@ -12,6 +14,11 @@ from .information_bounds import mutual_information_bounds as mutual_information_
 from .information_loss import information_loss as information_loss
 from .jensen_shannon import geometric_jensen_shannon as geometric_jensen_shannon
 from .members import draw_clouds as draw_clouds
+from .promises import AbstractPromise as AbstractPromise
+from .promises import Coverage as Coverage
+from .promises import FalseAlarm as FalseAlarm
+from .rehearsal import Rehearsal as Rehearsal
+from .rehearsal import rehearse as rehearse
 from .rollouts import by_member as by_member
 from .rollouts import disagreement as disagreement
 from .rollouts import disagreement_along as disagreement_along

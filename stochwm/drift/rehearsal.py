@@ -1,0 +1,125 @@
+"""Imagined futures from held-out episodes, under the actions that were really taken."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._rollout import replay
+from ..calibration import Starts, kernel_density, rank_of
+from ..data import Episodes, check_spaces
+from ..models import AbstractWorldModel
+from .members import Measure
+
+
+class Rehearsal(NamedTuple):
+    """What a guard would have seen, one start an episode: episodes are exchangeable, steps not."""
+
+    statistic: Float[np.ndarray, "episodes particles horizon"]
+    """What the guard compares to its threshold: never falls along a future. After the end of an
+    episode it stays as it is."""
+    level: Float[np.ndarray, "episodes horizon"]
+    """Mass of the smallest region of the model's cloud that reaches what really came, in (0, 1);
+    NaN after the end of an episode."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps of each future."""
+        return self.statistic.shape[-1]
+
+
+def rehearse(
+    model: AbstractWorldModel,
+    episodes: Episodes,
+    measure: Measure,
+    *,
+    cumulative: bool,
+    horizon: int,
+    key: PRNGKeyArray,
+    num_particles: int,
+) -> Rehearsal:
+    """Imagine from one random start of each episode, under its recorded actions.
+
+    A start has `horizon` steps of its episode to come, or all of them where the episode is shorter.
+    The level is the rank of what came by the density of the cloud around it (`kernel_density`).
+
+    Args:
+        model: a world model over flat observations, whose predictions `measure` takes.
+        episodes: that the model was not trained on.
+        measure: `measure(prediction)`.
+        cumulative: whether the statistic is the sum over the steps so far, or the largest.
+        horizon: steps, at least 1.
+        key: picks the starts, and draws.
+        num_particles: futures from each start, at least 2.
+
+    Raises:
+        TypeError: `measure` does not take what the model predicts.
+        ValueError: a model of other spaces, a horizon below 1, fewer than two particles.
+    """
+    if horizon < 1 or num_particles < 2:
+        raise ValueError(
+            "horizon must be at least 1 and num_particles at least 2, but are "
+            f"{horizon} and {num_particles}."
+        )
+    check_spaces(model, episodes)
+    key_starts, key = jax.random.split(key)
+    starts = one_start_each(episodes, horizon, key=key_starts)
+    keys = jax.random.split(key, len(starts.state))
+    rows = jax.tree.map(jnp.asarray, (starts.state, starts.action, starts.future, keys))
+    measured, level = _imagined(model, measure, rows, num_particles)
+    measured = np.where(starts.mask[:, None], np.asarray(measured, float), -np.inf)
+    return Rehearsal(
+        running(measured, cumulative), np.where(starts.mask, np.asarray(level, float), np.nan)
+    )
+
+
+def running(measured: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
+    """The statistic of a guard after each step, where -inf marks steps that were not taken."""
+    if cumulative:
+        measured = np.cumsum(np.where(np.isneginf(measured), 0.0, measured), axis=-1)
+    return np.maximum.accumulate(measured, axis=-1)
+
+
+def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> Starts:
+    """One random start of each episode with `horizon` steps to come, else its first."""
+    lengths = episodes.lengths - 1
+    room = np.maximum(lengths - horizon, 0)
+    drawn = np.asarray(jax.random.uniform(key, room.shape))
+    begins = np.flatnonzero(episodes.is_first) + np.floor(drawn * (room + 1)).astype(int)
+    last = np.flatnonzero(episodes.is_last)[:, None]
+    steps = begins[:, None] + np.arange(horizon)
+    return Starts(
+        state=episodes.observation[begins],
+        action=episodes.action[np.minimum(steps, last - 1)],
+        future=episodes.observation[np.minimum(steps + 1, last)],
+        mask=steps < last,
+        episode=np.arange(len(begins)),
+    )
+
+
+@eqx.filter_jit
+def _imagined(model, measure, rows, num_particles: int) -> tuple[Array, Array]:
+    def one(row):
+        state, actions, future, key = row
+        key_future, key_ties = jax.random.split(key)
+
+        def particle(key):
+            trajectory = replay(
+                model,
+                model.start(state),
+                actions,
+                key=key,
+                save=model.observed,
+                record=lambda state, action, prediction, next_state: measure(prediction),
+            )[1]
+            return trajectory.aux, trajectory.state
+
+        measured, states = jax.vmap(particle)(jax.random.split(key_future, num_particles))
+        keys = jax.random.split(key_ties, len(future))
+        rank = jax.vmap(lambda cloud, came, key: rank_of(kernel_density, cloud, came, key=key))
+        return measured, 1 - rank(jnp.swapaxes(states, 0, 1), future, keys)
+
+    return jax.lax.map(one, rows)
