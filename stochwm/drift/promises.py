@@ -11,7 +11,7 @@ from .betting import p_value_of_mean
 from .rehearsal import Rehearsal
 
 ROUNDING = 1e-9  # 0.05 * 20 must not count as a little less than 1
-SHARES = (0.5, 0.9)  # of first steps that the strictest thresholds to be tested trust
+NUM_CHAINS = 3
 
 
 class AbstractPromise(eqx.Module):
@@ -79,7 +79,7 @@ class Coverage(AbstractPromise):
     cloud of all particles.
 
     By Learn-then-Test (Angelopoulos et al. 2022, arXiv 2110.01052) with fixed-sequence testing, as
-    the risk need not grow with the threshold: the first fifth of the episodes proposes two chains
+    the risk need not grow with the threshold: the first fifth of the episodes proposes three chains
     of thresholds, the others test each from its strictest on, by betting (`p_value_of_mean`). It
     holds for starts that the model knows, where compounding error is the whole problem, and needs
     no known law. A test takes some 60 episodes where the model is right.
@@ -117,7 +117,7 @@ class Coverage(AbstractPromise):
 
     @property
     def _significance(self) -> float:
-        return (1 - self.confidence) / len(SHARES)  # so that all chains together err that rarely
+        return (1 - self.confidence) / NUM_CHAINS  # so that all chains together err that rarely
 
     def threshold(self, rehearsal: Rehearsal) -> float:
         number = len(rehearsal.level)
@@ -130,7 +130,7 @@ class Coverage(AbstractPromise):
                 "outside would do. Hold out 100 or more, or allow a higher risk."
             )
         rest = Rehearsal(*(part[pilot:] for part in rehearsal))
-        chains = [_proposed(rehearsal.statistic[:pilot], share) for share in SHARES]
+        chains = _proposed(rehearsal.statistic[:pilot])
         return max(self._last_proved(rest, chain) for chain in chains)
 
     def _last_proved(self, rehearsal: Rehearsal, chain: list[float]) -> float:
@@ -153,13 +153,16 @@ class Coverage(AbstractPromise):
         return (weight * missed).sum(axis=1)[total > 0] / total[total > 0]
 
 
-def _proposed(
-    statistic: Float[np.ndarray, "episodes particles horizon"], share: float
-) -> list[float]:
-    """Thresholds from the one that trusts a share of the first steps to one that trusts all."""
-    first = np.quantile(statistic[:, :, 0], share)
+def _proposed(statistic: Float[np.ndarray, "episodes particles horizon"]) -> list[list[float]]:
+    """Chains of thresholds, each up to the one that trusts everything.
+
+    They begin where half or most of the first steps are trusted, or half of all steps: a strict
+    threshold leaves few steps to be judged by, and a chain ends with the first test that fails.
+    """
+    first = statistic[:, :, 0]
+    begins = (np.quantile(first, 0.5), np.quantile(first, 0.9), np.median(statistic))
     later = np.quantile(statistic, np.linspace(0, 1, 41)[1:])
-    return [float(first), *map(float, later[later > first]), math.inf]
+    return [[float(b), *map(float, later[later > b]), math.inf] for b in begins]
 
 
 def _open_unit(name: str, value: float) -> float:
