@@ -12,8 +12,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Compiled XLA programs are kept between runs: a second `make test` takes a fraction of the first.
 # JAX_ENABLE_COMPILATION_CACHE=0 runs without.
-JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax \
-	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+JAX_CACHE := JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 # Processes that share the tests. More than one pays off only where cores are idle. One that dies is
 # not replaced: the run then ends with its test, instead of waiting for what the dead one had.
 JOBS ?= 1
@@ -88,7 +88,7 @@ docs: $(VENV)/.installed-dev  ## build the site in docs/_build/html; a warning o
 
 examples: $(VENV)/.installed-dev  ## run every example at a small size
 	@set -e; for example in examples/*.py; do test -e "$$example" || continue; echo "== $$example"; \
-		STOCHWM_FAST=1 MPLBACKEND=Agg $(JAX_CACHE) $(BIN)/python "$$example"; done
+		STOCHWM_FAST=1 MPLBACKEND=Agg $(JAX_CACHE)-examples $(BIN)/python "$$example"; done
 
 smoke:  ## install and try the package on every other supported Python that is present
 	@set -e; for python in $$($(PYTHON) tools/pythons.py 3.12 3.13); do \

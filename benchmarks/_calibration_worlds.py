@@ -282,19 +282,21 @@ class Law(AbstractTransition):
         return law if self.noise is None else law.smoothed(self.noise)
 
 
-def simulate(world, law, number: int, *, seed: int, steps: int = 100) -> Episodes:
-    """Episodes of the law under uniformly random actions."""
+def simulate(world, law, number: int, *, seed: int, steps: int = 100, policy=None) -> Episodes:
+    """Episodes of the law under a policy, by default uniformly random actions."""
     low, high = (jnp.asarray(x) for x in (world.action_space.low, world.action_space.high))
 
-    def policy(state, *, key):
+    def uniform(state, *, key):
         return jax.random.uniform(key, low.shape, minval=low, maxval=high)
+
+    act = uniform if policy is None else policy
 
     @eqx.filter_jit
     def run(law, keys):
         def one(key):
             key_start, key_future = jax.random.split(key)
             begin = world.initial().sample(seed=key_start)
-            return begin, imagine(law, policy, begin, key=key_future, length=steps)[1]
+            return begin, imagine(law, act, begin, key=key_future, length=steps)[1]
 
         return jax.vmap(one)(keys)
 

@@ -6,8 +6,9 @@ chicken_shift    Wet-Chicken: trained on a random policy, asked everywhere. AURO
                  Spearman correlation of each measure with the true divergence of the distributions.
 pendulum         Trained from slow starts, asked from fast ones; the same along rollouts of
                  50 steps, pooled and at fixed horizons, where a step counter knows nothing.
-promises         `FalseAlarm` and `Coverage` on 500 fresh episodes of four worlds: how far a measured
-                 rate is above the promised one, in half-widths of its binomial 95 % interval.
+promises         `FalseAlarm` and `Coverage` on 500 fresh episodes of four worlds: how far a
+                 measured rate is above the promised one, in half-widths of its binomial 95 %
+                 interval.
 cost             Time of a watched rollout over that of a bare one, 5 members, 1,000 particles.
 
 The truth is a distance between distributions, never the realised error: in a random world that

@@ -107,6 +107,32 @@ def calibrate(
 
 
 @app.command
+def drift(
+    run: tyro.conf.Positional[Path],
+    promise: Literal["false-alarm", "coverage"] = "false-alarm",
+    rate: float | None = None,
+    risk: float | None = None,
+    horizon: int | None = None,
+    cumulative: bool = False,
+) -> None:
+    """Fit a guard on a run's validation episodes: until when can its imagination be trusted?
+
+    Writes RUN/guard, which `Run.guard` loads, and the report again.
+
+    Args:
+        run: the run folder.
+        promise: `false-alarm` bounds how often futures of known situations are flagged, `coverage`
+            how often what comes is outside the model's 90 % region while a future is trusted.
+        rate: of false alarms; by default 5 %, or the lowest that the episodes allow.
+        risk: how much more often than 10 % it may be outside; by default 5 points.
+        horizon: steps of a future; by default the longest horizon of the run.
+        cumulative: compare the sum of disagreement over all steps so far, not each step.
+    """
+    asked = {"rate": rate, "risk": risk, "horizon": horizon, "cumulative": cumulative}
+    print(jobs.drift(Run(run), promise=promise, **asked))
+
+
+@app.command
 def report(run: tyro.conf.Positional[Path]) -> None:
     """Write the report of a finished run again.
 

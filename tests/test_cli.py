@@ -13,7 +13,7 @@ from stochwm._learn import LearnConfig
 from stochwm.envs import WORLDS
 from stochwm.training import TrainingDiverged
 
-VERBS = ["learn", "demo", "imagine", "calibrate", "report", "worlds"]
+VERBS = ["learn", "demo", "imagine", "calibrate", "drift", "report", "worlds"]
 
 
 @pytest.fixture

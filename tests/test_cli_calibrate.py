@@ -2,24 +2,20 @@
 
 import json
 import shutil
-import sys
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stochwm import cli
 from stochwm._learn import LearnConfig, Run
 from stochwm._learn.diagnosis import load_diagnosis
 from stochwm._learn.repair import load_repair
-from stochwm._learn.run import create_run
-from stochwm._learn.worlds import make_env
 from stochwm._learn.wrappers import fitted_text, notes_of, repaired_like
 from stochwm._storage import load_tree, save_tree
-from stochwm.calibration import BetaMap, ByStep, PitMap, QuantileMap, Scorecard, Spread, Tempered
-from stochwm.data import collect
+from stochwm.calibration import BetaMap, ByStep, PitMap, QuantileMap, Spread, Tempered
 from tests.cases_models import same_bits
+from tests.cases_runs import command_line, untrained_run
 
 pytest.importorskip("matplotlib")
 
@@ -36,28 +32,8 @@ def spread_of(ensemble):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run as the main job leaves it, of untrained models that are ten times too narrow."""
-    run = create_run(tmp_path_factory.mktemp("runs") / "fork", CONFIG, resume=False)
-    with make_env(CONFIG) as env:
-        collect(env, steps=CONFIG.steps, seed=0, progress=False).save(run.path / "data")
-    parts = run.split(run.episodes)
-    for name, recipe in run.recipes(parts["train"]).items():
-        ensemble = run.ensemble(recipe, name)
-        wider = eqx.tree_at(spread_of, ensemble, replace_fn=lambda scale: 0.1 * scale)
-        run.save_model(name, wider)
-    metrics = {
-        "labels": {"model": "mixture", "baseline": "Gaussian"},
-        "cards": {name: Scorecard(()).to_json() for name in ("model", "baseline")},
-        "sentences": [],
-        "histories": {"mixture": [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]},
-    }
-    run.write_text("metrics.json", json.dumps(metrics))
-    rng, shape = np.random.default_rng(0), (1, 12, 2, 2)
-    arrays = {name: rng.normal(size=shape) for name in ("model", "baseline", "real")}
-    arrays |= {f"step_{name}": rng.normal(size=(30, 2)) for name in ("real", "model", "baseline")}
-    arrays["start"] = rng.normal(size=(1, 2))
-    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    save_tree(run.path / "futures", arrays, {"shapes": {k: v.shape for k, v in arrays.items()}})
-    return run
+    narrow = lambda ensemble: eqx.tree_at(spread_of, ensemble, replace_fn=lambda s: 0.1 * s)  # noqa: E731
+    return untrained_run(tmp_path_factory.mktemp("runs") / "fork", CONFIG, narrow)
 
 
 @pytest.fixture
@@ -67,18 +43,7 @@ def run(made, tmp_path):
 
 @pytest.fixture
 def stochwm(monkeypatch, capsys):
-    """Runs the command line in this process: `(exit code or message, printed)`."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stochwm", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as done:
-            code = done.code
-        return code, capsys.readouterr().out
-
-    return call
+    return command_line(monkeypatch, capsys)
 
 
 def test_calibrate_repairs_keeps_and_reports(run, stochwm):

@@ -11,18 +11,14 @@ from ..calibration import Scorecard, choose_starts, evaluate, recalibrate
 from ..calibration.starts import MIN_STARTS
 from ..data import Episodes
 from .diagnosis import diagnose_run, has_diagnosis, load_diagnosis
+from .held_out import finished_parts, notes_on, too_few
 from .job import say_nothing, say_to_stderr
 from .page import write_report
 from .repair import METRICS, Repair, save_repair
-from .run import FRACTIONS, REPAIRED, Run
+from .run import REPAIRED, Run
 from .wrappers import fitted_text, notes_of
 
 MIN_EPISODES = 2
-FEW_EPISODES = 10
-REUSED = (
-    "Training did not see the validation episodes, but they chose the parameters that were kept: "
-    "the model may look a little better on them than on new ones. The test episodes chose nothing."
-)
 NOISED = (
     "The nll is that of states with the noise of the training targets on them: a repair that takes "
     "such noise away can make it worse although the particles are better."
@@ -53,12 +49,11 @@ def calibrate(
         TypeError: predictions of a family that the method cannot repair.
     """
     say = say_to_stderr if progress else say_nothing
-    run.metrics  # noqa: B018, raises where the run is not finished
-    parts = run.split(run.episodes)
+    parts = finished_parts(run)
     holdout, train, test = (parts[name] for name in ("validation", "train", "test"))
     _check(run, holdout, method, level)
     horizons, notes = _horizons(run, holdout, per)
-    notes += [REUSED, *_few("validation", holdout), *_few("test", test)]
+    notes += notes_on(parts)
     recipe = run.recipes(train)["model"]
     notes += [NOISED] if recipe.noise.any() and not recipe.smoothed else []
     say(f"recalibrating on {holdout.num_episodes} validation episodes ({method}, per {per})")
@@ -85,12 +80,7 @@ def _check(run: Run, holdout: Episodes, method: str, level: float) -> None:
         raise ValueError(f"level must lie strictly between 0 and 1, but is {level}.")
     least = math.ceil(level / (1 - level) - 1e-9) if method == "conformal" else MIN_EPISODES
     if holdout.num_episodes < least:
-        grow = math.ceil(run.config.steps * least / max(holdout.num_episodes, 1) * 1.2)
-        raise ValueError(
-            f"method {method!r} needs at least {least} validation episodes, but the run has "
-            f"{holdout.num_episodes}: {FRACTIONS[1]:.0%} of all. Learn it again with more, about "
-            f"--steps {grow}, or with shorter episodes."
-        )
+        raise too_few(run, f"method {method!r}", holdout, least)
 
 
 def _horizons(run: Run, holdout: Episodes, per: str) -> tuple[tuple[int, ...], list[str]]:
@@ -104,13 +94,6 @@ def _horizons(run: Run, holdout: Episodes, per: str) -> tuple[tuple[int, ...], l
         return wanted, []  # the fit says what is wrong
     note = f"Steps after {kept[-1]} share its factor: few validation episodes last that long."
     return kept, [note] if kept != wanted else []
-
-
-def _few(part: str, episodes: Episodes) -> list[str]:
-    number = episodes.num_episodes
-    if number >= FEW_EPISODES:
-        return []
-    return [f"There are only {number} {part} episodes: what they say is uncertain."]
 
 
 def _scored(run: Run, models: Any, parts: Any) -> list[Scorecard]:

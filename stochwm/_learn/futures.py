@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from .._storage import load_tree, save_tree
 from ..calibration import choose_starts, open_loop
-from ..data import Episodes
+from ..data import Episodes, FlatSpace
 from .run import Run
 
 NUM_STARTS = 3
@@ -57,6 +57,16 @@ def load_futures(run: Run) -> dict[str, np.ndarray]:
     shapes = load_metadata(run.path / "futures")["shapes"]
     like = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     return load_tree(run.path / "futures", like)
+
+
+def snap(values: np.ndarray, space: FlatSpace) -> np.ndarray:
+    """Discrete states drawn from a density become the nearest one-hot state; NaN stays NaN."""
+    snapped = np.array(values)
+    for start, size in space.groups:
+        block = values[..., start : start + size]
+        nearest = np.eye(size, dtype=values.dtype)[np.argmax(block, axis=-1)]
+        snapped[..., start : start + size] = np.where(np.isnan(block), np.nan, nearest)
+    return snapped
 
 
 def _longest(starts: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..calibration import Scorecard
-from ..data import FlatSpace
 from .calibration_section import calibration_sections
-from .futures import load_futures
+from .drift_section import drift_sections
+from .futures import load_futures, snap
 from .repair import score_cell
 from .run import Run
 
@@ -50,21 +50,12 @@ def write_report(run: Run) -> Path:
             _fans(futures, labels, names, discrete),
             _by_horizon(cards, labels),
             *calibration_sections(run, {} if discrete else futures, labels, names, noise),
+            *drift_sections(run),
             _training(metrics["histories"]),
             _setup(run),
         ],
     )
     return path
-
-
-def snap(values: np.ndarray, space: FlatSpace) -> np.ndarray:
-    """Discrete states drawn from a density become the nearest one-hot state; NaN stays NaN."""
-    snapped = np.array(values)
-    for start, size in space.groups:
-        block = values[..., start : start + size]
-        nearest = np.eye(size, dtype=values.dtype)[np.argmax(block, axis=-1)]
-        snapped[..., start : start + size] = np.where(np.isnan(block), np.nan, nearest)
-    return snapped
 
 
 def _subtitle(run: Run, episodes: Any, labels: dict[str, str]) -> str:

@@ -11,10 +11,12 @@ import jax
 from .._storage import StorageError, load_metadata, load_tree, save_tree, saved_at
 from ..calibration import Scorecard
 from ..data import Episodes
+from ..drift import DriftGuard
 from ..models import Markov
 from ..transitions import Ensemble
 from .checks import check_choices
 from .config import LearnConfig
+from .guards import guard_like
 from .kernels import Recipe, recipes
 from .worlds import noise_convention, world_of
 from .wrappers import repaired_like
@@ -22,6 +24,7 @@ from .wrappers import repaired_like
 FRACTIONS = (0.8, 0.1, 0.1)
 PARTS = ("train", "validation", "test")
 REPAIRED = "recalibrated"
+GUARD = "guard"
 
 
 class Run:
@@ -30,7 +33,8 @@ class Run:
     Layout: `config.json`, `data/` (episodes), `checkpoints/` (of training), `model/` and
     `baseline/` (learned ensembles), `metrics.json` (scores), `metrics.csv` (training), `futures/`
     (what the charts show), `diagnosis-model/` (is it calibrated?), `report.html`; and after
-    `stochwm calibrate`, `recalibrated/`, `recalibration.json` and `diagnosis-recalibrated/`.
+    `stochwm calibrate`, `recalibrated/`, `recalibration.json` and `diagnosis-recalibrated/`; after
+    `stochwm drift`, `guard/` and `watched/` (futures that it watched).
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -100,6 +104,20 @@ class Run:
                 f"{os.fspath(self.path)}` does it."
             )
         return load_tree(folder, repaired_like(self.model(), load_metadata(folder)))
+
+    def guard(self) -> DriftGuard:
+        """What `stochwm drift` fitted to `model`: pass it to `imagine(..., guard=guard)`.
+
+        Raises:
+            StorageError: nothing was fitted yet, or its file is damaged.
+        """
+        folder = self.path / GUARD
+        if not saved_at(folder):
+            raise StorageError(
+                f"the run in {os.fspath(self.path)!r} has no guard yet: `stochwm drift "
+                f"{os.fspath(self.path)}` fits one."
+            )
+        return load_tree(folder, guard_like(load_metadata(folder)))
 
     def save_model(self, name: str, model: Ensemble) -> None:
         """Keep a trained ensemble."""

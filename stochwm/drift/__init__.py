@@ -1,9 +1,14 @@
 """Until when can this imagination be trusted? How far the members of an ensemble disagree."""
 
+from .auroc import auroc as auroc
 from .betting import p_value_of_mean as p_value_of_mean
 from .cdf_disagreement import cdf_disagreement as cdf_disagreement
+from .cusum import Cusum as Cusum
 from .decompose import Decomposition as Decomposition
 from .decompose import decompose as decompose
+from .detector import AbstractDetector as AbstractDetector
+from .detector import Watched as Watched
+from .disagreement_reward import DisagreementReward as DisagreementReward
 from .energy_distance import energy_distance as energy_distance
 from .guard import DriftGuard as DriftGuard
 from .information import InformationSplit as InformationSplit
@@ -13,6 +18,8 @@ from .information import split_information as split_information
 from .information_bounds import mutual_information_bounds as mutual_information_bounds
 from .information_loss import information_loss as information_loss
 from .jensen_shannon import geometric_jensen_shannon as geometric_jensen_shannon
+from .martingale import Bets as Bets
+from .martingale import ConformalMartingale as ConformalMartingale
 from .members import draw_clouds as draw_clouds
 from .promises import AbstractPromise as AbstractPromise
 from .promises import Coverage as Coverage
@@ -22,6 +29,9 @@ from .rehearsal import rehearse as rehearse
 from .rollouts import by_member as by_member
 from .rollouts import disagreement as disagreement
 from .rollouts import disagreement_along as disagreement_along
+from .surprise import bayesian_surprise as bayesian_surprise
+from .surprise import surprise as surprise
+from .surprise_along import surprise_along as surprise_along
 from .variance import VarianceSplit as VarianceSplit
 from .variance import epistemic_variance as epistemic_variance
 from .variance import split_variance as split_variance

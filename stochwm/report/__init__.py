@@ -12,9 +12,12 @@ from .one_step import one_step_scatter as one_step_scatter
 from .outcomes import outcome_bars as outcome_bars
 from .outcomes import outcome_fan as outcome_fan
 from .reliability import reliability_diagram as reliability_diagram
+from .roc import roc_curves as roc_curves
 from .series import learning_curves as learning_curves
 from .series import score_by_horizon as score_by_horizon
 from .style import colours as colours
 from .style import house_style as house_style
 from .style import new_figure as new_figure
 from .tables import Table as Table
+from .trusted import trusted_horizon_histogram as trusted_horizon_histogram
+from .uncertainty import uncertainty_ribbons as uncertainty_ribbons
