@@ -236,7 +236,7 @@ def test_martingale_is_its_recursion(tied):
 
 
 # --- false alarms -----------------------------------------------------------------------------
-HORIZON, TRIALS, HELD = 20, 1000, 23  # 4 episodes make the statistic, 19 the threshold
+HORIZON, HELD = 20, 23  # 4 episodes make the statistic, 19 the threshold
 
 
 def dependent(number, rng):

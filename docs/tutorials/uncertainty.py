@@ -202,6 +202,6 @@ for label, numbers in judged.items():
 # what more data of this kind would change. It does not see a family that is too stiff, a world that
 # has changed since, or a variable that nobody measured.
 #
-# What sees those is a comparison with what really happened: [calibration](calibration), and the
-# promise `Coverage` of a guard. [How long can I trust a dream?](drift) puts such a guard into the
+# What sees those is a comparison with what really happened, {doc}`calibration`, and the
+# promise `Coverage` of a guard. {doc}`drift` puts such a guard into the
 # rollout.
