@@ -42,7 +42,7 @@ class AbstractDetector(eqx.Module):
         """How much speaks for a change; what is compared to the threshold."""
 
     def step(self, state: PyTree[Array], surprise: Any) -> tuple[PyTree[Array], Bool[Array, ""]]:
-        """Take one more surprise, in nats.
+        """Take one more surprise, in nats: an array under `eqx.filter_jit`, to compile once.
 
         Returns:
             what the detector now remembers, and whether it flags this step.
