@@ -29,7 +29,8 @@ from stochwm.transitions import AbstractTransition, Ensemble, Gaussian, Standard
 MEMBERS, WIDTH, UPDATES, BATCH = 3, 64, 400, 64
 # Strong decay: a network that learns the noise of few data by heart takes it for disagreement.
 OPTIMIZER = default_optimizer(UPDATES, weight_decay=0.5)
-BONUSES = ("random", "total", "variance", "information")
+BONUSES = ("total", "variance", "information")
+RANDOM_WALKERS = 10  # each explores by itself; their mean is what the others are compared with
 KEY = jax.random.key(7)  # of the draws of a measure
 SEARCH = {"num_candidates": 64, "num_elites": 8, "num_iterations": 4}
 
@@ -52,12 +53,7 @@ def noisy_tv(seed: int) -> dict[str, float]:
     """Rooms of 8 x 8 cells, and a screen of noise; `watched` is the share of steps spent there."""
     half_metres = lambda s: 8 * number(s[:, 0], 0, 4, 8) + number(s[:, 1], 0, 4, 8)  # noqa: E731
     task = Task(NoisyTV(), jnp.array([0.8, 0.8, 0.0]), 10, 30, 8, half_metres, 64)
-    result = {}
-    for bonus in BONUSES:
-        covered, actions = explore(task, bonus, seed)
-        result |= named(bonus, covered)
-        result[f"watched_{bonus}"] = float(np.mean(actions[task.steps :, -1]))
-    return result | gains(result)
+    return compare(task, seed, lambda actions: {"watched": np.mean(actions[task.steps :, -1])})
 
 
 def pendulum(seed: int) -> dict[str, float]:
@@ -68,10 +64,7 @@ def pendulum(seed: int) -> dict[str, float]:
         return 16 * number(angle, -np.pi, np.pi, 16) + number(s[:, 2], -8, 8, 16)
 
     task = Task(Pendulum(), observed(jnp.pi, 0.0), 6, 100, 12, cells, 256)
-    result = {}
-    for bonus in BONUSES:
-        result |= named(bonus, explore(task, bonus, seed)[0])
-    return result | gains(result)
+    return compare(task, seed, lambda actions: {})
 
 
 def number(x: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
@@ -79,15 +72,18 @@ def number(x: np.ndarray, low: float, high: float, cells: int) -> np.ndarray:
     return np.clip((cells * (x - low) / (high - low)).astype(int), 0, cells - 1)
 
 
-def named(bonus: str, covered: list[float]) -> dict[str, float]:
-    """Coverage halfway and at the end."""
-    return {f"half_{bonus}": covered[len(covered) // 2], f"covered_{bonus}": covered[-1]}
-
-
-def gains(result: dict[str, float]) -> dict[str, float]:
-    """Coverage at the end over that of random actions."""
-    others = BONUSES[1:]
-    return {f"gain_{b}": result[f"covered_{b}"] / result["covered_random"] for b in others}
+def compare(task: Task, seed: int, describe: Callable) -> dict[str, float]:
+    """Coverage of each bonus halfway and at the end, and over that of random actions."""
+    walkers = [explore(task, "random", 1_000 * seed + i) for i in range(RANDOM_WALKERS)]
+    runs = {"random": walkers} | {bonus: [explore(task, bonus, seed)] for bonus in BONUSES}
+    result = {}
+    for name, explored in runs.items():
+        covered = np.mean([covered for covered, _ in explored], axis=0)
+        result[f"half_{name}"], result[f"covered_{name}"] = covered[len(covered) // 2], covered[-1]
+        for what, value in describe(np.concatenate([a for _, a in explored])).items():
+            result[f"{what}_{name}"] = value
+    gains = {f"gain_{b}": result[f"covered_{b}"] / result["covered_random"] for b in BONUSES}
+    return {name: float(value) for name, value in (result | gains).items()}
 
 
 # --- the loop ---------------------------------------------------------------------------------

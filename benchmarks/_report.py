@@ -5,9 +5,11 @@ import json
 import os
 import platform
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from _contest import Result
 
 RESULTS = Path(__file__).parent / "results"
@@ -75,6 +77,32 @@ def over_seeds(
             f"   {verdict}"
         )
     return all_met
+
+
+def run_tasks(description: str, name: str, tasks: dict[str, tuple[Callable, dict]]) -> int:
+    """Measure tasks over seeds as the command line asks for; 1 if a target is missed.
+
+    Args:
+        description: of the benchmark.
+        name: of its file of results.
+        tasks: by name: `measure(seed)`, which gives numbers by metric, and what they must reach.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
+    parser.add_argument("--only", choices=tasks, help="only this task")
+    args = parser.parse_args()
+    results, met = {}, True
+    for task, (measure, targets) in tasks.items():
+        if args.only not in (None, task):
+            continue
+        results[task] = []
+        for seed in range(args.seeds):
+            results[task].append(measure(seed))
+            jax.clear_caches()  # compiled programs take memory maps, of which a process has few
+        met = over_seeds(task, results[task], targets) and met
+    write(args.out, results)
+    return int(not met)
 
 
 def write(path: Path, results: Any) -> None:

@@ -22,13 +22,11 @@ batches, test episodes (storms and rain: all but the data). p-values are by epis
 several is shown, so that one below 0.01 comes by chance now and then.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 from _calibration_data import rain, storms
 from _calibration_worlds import chicken, planted_chicken, planted_fork, walk
-from _report import over_seeds, write
+from _report import run_tasks
 
 SIGNIFICANT = 0.01
 REPAIRED = {
@@ -47,22 +45,5 @@ TASKS = {
 }
 
 
-def main() -> int:
-    """Run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
-    parser.add_argument("--only", choices=TASKS, help="only this task")
-    args = parser.parse_args()
-    results, met = {}, True
-    for name, (measure, targets) in TASKS.items():
-        if args.only not in (None, name):
-            continue
-        results[name] = [measure(seed) for seed in range(args.seeds)]
-        met = over_seeds(name, results[name], targets) and met
-    write(args.out, results)
-    return int(not met)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tasks(__doc__.splitlines()[0], "calibration", TASKS))

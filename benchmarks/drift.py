@@ -16,14 +16,12 @@ follows the noise. Prints a table with the spread over seeds, writes JSON, and e
 target is missed. Seeds change everything: data, initial weights, batches, test episodes.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 from _drift_cost import cost
 from _drift_promises import promises
 from _drift_shift import chicken_shift, pendulum
-from _report import over_seeds, write
+from _report import run_tasks
 
 TASKS = {
     "chicken_shift": (
@@ -36,22 +34,5 @@ TASKS = {
 }
 
 
-def main() -> int:
-    """Run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drift.json"))
-    parser.add_argument("--only", choices=TASKS, help="only this task")
-    args = parser.parse_args()
-    results, met = {}, True
-    for name, (measure, targets) in TASKS.items():
-        if args.only not in (None, name):
-            continue
-        results[name] = [measure(seed) for seed in range(args.seeds)]
-        met = over_seeds(name, results[name], targets) and met
-    write(args.out, results)
-    return int(not met)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tasks(__doc__.splitlines()[0], "drift", TASKS))

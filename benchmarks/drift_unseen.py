@@ -6,26 +6,26 @@ cliff            A reward that rises towards a cliff that the data never cross. 
                  between held-out states and the same states moved beyond it; share of 50 real
                  episodes that fall, real return, and mean x, of planners (cross-entropy method,
                  planned again at each step) that are naive, watched by a guard fitted to
-                 `FalseAlarm(0.1)`, or charged for disagreement.
+                 `FalseAlarm(0.1)`, or charged for disagreement. The guard has no target: it
+                 promises few false alarms, not few falls, and where it trusts no step, a plan is
+                 arbitrary.
 noisy_tv         Exploration of NoisyTV for a bonus only: the share of 64 cells of the house that
-                 was visited after half of the rounds and after all, over that of random actions,
-                 and the share of steps spent watching the screen. A bonus for total variance has to
-                 fail; the variance of means is shown beside it.
+                 was visited after half of the rounds and after all, over that of random actions
+                 (ten walkers), and the share of steps spent watching the screen. A bonus for total
+                 variance has to fail; the variance of means is shown beside it.
 pendulum         The same of a pendulum that hangs: 256 cells of angle and speed.
 
 The explorers learn from scratch before each round. Prints a table with the spread over seeds,
 writes JSON, and exits with 1 if a target is missed. Seeds change everything.
 """
 
-import argparse
 import sys
 import tempfile
-from pathlib import Path
 
 import jax
 from _cliff import cliff
 from _exploration import noisy_tv, pendulum
-from _report import over_seeds, write
+from _report import run_tasks
 
 TASKS = {
     "cliff": (
@@ -34,7 +34,6 @@ TASKS = {
             "auroc_variance": (">=", 0.9),
             "auroc_information": (">=", 0.9),
             "falls_naive": (">=", 0.4),
-            "falls_guard": ("<=", 0.1),
             "falls_pessimistic": ("<=", 0.1),
             "x_mean_guard": (">=", 0.2),
             "x_mean_pessimistic": (">=", 0.2),
@@ -53,27 +52,10 @@ TASKS = {
 }
 
 
-def main() -> int:
-    """Run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drift_unseen.json"))
-    parser.add_argument("--only", choices=TASKS, help="only this task")
-    args = parser.parse_args()
-    results, met = {}, True
-    for name, (measure, targets) in TASKS.items():
-        if args.only not in (None, name):
-            continue
-        results[name] = [measure(seed) for seed in range(args.seeds)]
-        met = over_seeds(name, results[name], targets) and met
-    write(args.out, results)
-    return int(not met)
-
-
 if __name__ == "__main__":
     # Each round fits anew: the programs are the same, and compiled once.
     with tempfile.TemporaryDirectory() as folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        status = main()
+        status = run_tasks(__doc__.splitlines()[0], "drift_unseen", TASKS)
     sys.exit(status)

@@ -53,6 +53,7 @@ def command_line(monkeypatch, capsys):
             code = 0
         except SystemExit as done:
             code = done.code
-        return code, capsys.readouterr().out
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
 
     return call

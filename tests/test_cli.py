@@ -8,29 +8,17 @@ from pathlib import Path
 import pytest
 
 from stochwm import _learn as jobs
-from stochwm import cli
 from stochwm._learn import LearnConfig
 from stochwm.envs import WORLDS
 from stochwm.training import TrainingDiverged
+from tests.cases_runs import command_line
 
 VERBS = ["learn", "demo", "imagine", "calibrate", "drift", "report", "worlds"]
 
 
 @pytest.fixture
 def stochwm(monkeypatch, capsys):
-    """Runs the command line in this process: `(exit code or message, printed)`."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stochwm", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as done:
-            code = done.code
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
+    return command_line(monkeypatch, capsys)
 
 
 @pytest.fixture

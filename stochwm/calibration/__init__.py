@@ -21,6 +21,7 @@ from .compare import compare as compare
 from .conformal import central_box as central_box
 from .conformal import conformal_quantile as conformal_quantile
 from .conformal import episode_scores as episode_scores
+from .conformal import fewest_scores as fewest_scores
 from .conformal import fit_conformal as fit_conformal
 from .conformal import needed_spread as needed_spread
 from .coverage import central_level as central_level

@@ -41,6 +41,11 @@ def conformal_quantile(scores: Any, level: float) -> float:
     return float(ordered[rank - 1]) if rank <= ordered.size else math.inf
 
 
+def fewest_scores(level: float) -> int:
+    """The least number of scores whose `conformal_quantile` at this level is finite."""
+    return math.ceil(level / (1 - level) - ROUNDING)
+
+
 def central_box(
     prediction: Any, level: Float[Array, ""] | float
 ) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:
@@ -125,9 +130,9 @@ def fit_conformal(
     scores = episode_scores(kernel, rows, level, key=key)
     factor = conformal_quantile(scores, level)
     if not 0 < factor < math.inf:
-        least = math.ceil(level / (1 - level) - ROUNDING)
         raise ValueError(
             f"holdout gives no positive finite factor for level {level}, but {factor}: that takes "
-            f"at least {least} episodes (there are {len(scores)}) and predictions of some width."
+            f"at least {fewest_scores(level)} episodes (there are {len(scores)}) and predictions "
+            "of some width."
         )
     return Spread(kernel, factor)

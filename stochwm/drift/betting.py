@@ -12,8 +12,8 @@ def p_value_of_mean(values: Any, mean: float) -> float:
     A player who starts with 1 stakes a part of what he has on each number being below `mean`. If
     the hypothesis is true, nobody expects to gain, so `P(he ever has x or more) <= 1 / x` (Ville);
     the p-value is 1 over the most that he had. The stake of a step follows from the numbers before
-    it (Waudby-Smith & Ramdas 2024, arXiv 2010.09686, section 4.2), and never risks more than 9
-    tenths of what he has. Unlike Hoeffding's bound it gains from numbers that vary little.
+    it (aGRAPA of Waudby-Smith & Ramdas 2024, arXiv 2010.09686), and never risks more than 9 tenths
+    of what he has. Unlike Hoeffding's bound it gains from numbers that vary little.
 
     Args:
         values: independent, in [0, 1], `[n]`; n may be 0, where the p-value is 1.

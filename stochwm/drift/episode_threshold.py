@@ -1,6 +1,5 @@
 """The threshold of a detector from whole episodes, whose steps may depend on each other."""
 
-import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..calibration import conformal_quantile
+from ..calibration import conformal_quantile, fewest_scores
 from .detector import AbstractDetector
 
-ROUNDING = 1e-9  # 1 / 0.05 must not count as a little more than 20
 PILOT = 5  # one in so many episodes makes the statistic, the others its threshold
 
 
@@ -93,7 +91,7 @@ def pilot_and_rest(
     check_false_alarm(false_alarm)
     number = len(series.mask)
     pilot = max(1, number // PILOT)
-    least = math.ceil(1 / false_alarm - ROUNDING) - 1
+    least = fewest_scores(1 - false_alarm)
     if number - pilot < least:
         needed = max(PILOT * (least - 1) // (PILOT - 1), least) + 1
         raise ValueError(

@@ -78,7 +78,8 @@ class DriftGuard(AbstractGuard):
             promise: `FalseAlarm` or `Coverage`.
             key: picks the starts, and draws.
             measure: `measure(prediction)`; by default the variance of the members' means in units
-                of the held-out observations, which costs least.
+                of the held-out observations, which costs least. The promise is exact for a
+                measure that was made without the hold-out, which these units were not.
             cumulative: compare the sum over all steps so far instead of each step.
             num_particles: futures from each start.
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..calibration import fewest_scores
 from .betting import p_value_of_mean
 from .rehearsal import Rehearsal
 
@@ -61,7 +62,7 @@ class FalseAlarm(AbstractPromise):
         # (flagged share, summed over episodes, + 1) / (episodes + 1) <= rate
         allowed = math.floor(particles * (self.rate * (episodes + 1) - 1) + ROUNDING)
         if allowed < 0:
-            least = math.ceil(1 / self.rate - ROUNDING) - 1
+            least = fewest_scores(1 - self.rate)
             raise ValueError(
                 f"holdout must have at least {least} episodes for a rate of false alarms of "
                 f"{self.rate}, but has {episodes}: hold out more, or allow a higher rate."
