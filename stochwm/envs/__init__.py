@@ -1,8 +1,10 @@
-"""Benchmark worlds whose law is known, as JAX models and as Gymnasium environments."""
+"""Worlds whose law is known, and dreams: models and Gymnasium environments at once."""
 
 from .base import AbstractWorld as AbstractWorld
 from .cricket import Cricket as Cricket
 from .doors import Doors as Doors
+from .dream import DreamEnv as DreamEnv
+from .dream_vector import DreamVectorEnv as DreamVectorEnv
 from .fork import Fork as Fork
 from .galton import Galton as Galton
 from .gym import WorldEnv as WorldEnv
