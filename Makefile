@@ -16,6 +16,8 @@ JAX_CACHE := JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax
 # Processes that share the tests. More than one pays off only where cores are idle. One that dies is
 # not replaced: the run then ends with its test, instead of waiting for what the dead one had.
+# What runs once and small spends its time compiling, a third of it on optimisation.
+QUICK := XLA_FLAGS=--xla_backend_optimization_level=0
 JOBS ?= 1
 SHARED := $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --max-worker-restart=0)
 ARGS ?=
@@ -88,20 +90,21 @@ docs: $(VENV)/.installed-dev  ## build the site in docs/_build/html; a warning o
 
 examples: $(VENV)/.installed-dev  ## run every example at a small size
 	@set -e; for example in examples/*.py; do test -e "$$example" || continue; echo "== $$example"; \
-		STOCHWM_FAST=1 MPLBACKEND=Agg $(JAX_CACHE)-examples $(BIN)/python "$$example"; done
+		STOCHWM_FAST=1 MPLBACKEND=Agg $(QUICK) $(JAX_CACHE)-examples $(BIN)/python "$$example"; done
 
+OTHERS ?= 3.12 3.13
 smoke:  ## install and try the package on every other supported Python that is present
-	@set -e; for python in $$($(PYTHON) tools/pythons.py 3.12 3.13); do \
+	@set -e; for python in $$($(PYTHON) tools/pythons.py $(OTHERS)); do \
 		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		$(MAKE) --no-print-directory .cache/env-$$version/.tried PYTHON=$$python; done
 
 .cache/env-%/.tried: FORCE
 	$(call install,.cache/env-$*,requirements/demo.txt,--force-reinstall)
-	.cache/env-$*/bin/python -P tools/smoke.py
+	$(QUICK) .cache/env-$*/bin/python -P tools/smoke.py
 
 lowest:  ## install and try the package with the lowest versions that it admits
 	$(call install,.cache/env-lowest,requirements/lowest.txt,--force-reinstall)
-	.cache/env-lowest/bin/python -P tools/smoke.py
+	$(QUICK) .cache/env-lowest/bin/python -P tools/smoke.py
 
 FORCE:
 
