@@ -59,9 +59,8 @@ bench: $(VENV)/.installed-demo  ## print the benchmark table and write its JSON
 test: $(VENV)/.installed-test  ## run all tests (ARGS="-m 'not slow'", JOBS=2)
 	$(BIN)/python -m pytest $(SHARED) $(ARGS)
 
-# The likely and the unlikely numbers, the loops and training, in double precision.
-X64 := $(addprefix tests/test_,distributions_inputs.py distributions_oracles.py faults_mixtures.py \
-	rollout.py training_losses.py training_resume.py faults_training.py)
+# The likely and the unlikely numbers, and the loops, in double precision.
+X64 := $(addprefix tests/test_,distributions_inputs.py distributions_oracles.py rollout.py)
 x64: $(VENV)/.installed-test  ## run a part of the tests in double precision (X64=tests for all)
 	JAX_ENABLE_X64=1 $(BIN)/python -m pytest $(SHARED) \
 		$(X64) -m 'not slow' $(ARGS)
@@ -84,7 +83,7 @@ doctest: $(VENV)/.installed-dev  ## run the examples in docstrings
 	$(BIN)/python -m pytest --doctest-modules stochwm $(ARGS)
 
 docs: $(VENV)/.installed-dev  ## build the site in docs/_build/html; a warning or failing tutorial is an error
-	MPLBACKEND=Agg $(JAX_CACHE) $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	MPLBACKEND=Agg $(QUICK) $(JAX_CACHE) $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@for page in docs/_build/html/tutorials/*.html; do grep -q '_images/' $$page \
 		|| { echo "$$page shows no picture" >&2; exit 1; }; done
 

@@ -25,6 +25,7 @@ from stochwm.distributions import (
     Joint,
     LatentStateDistribution,
     OneHotCategoricals,
+    SymlogNormal,
     UniformBox,
     UniformMixture,
 )
@@ -56,6 +57,11 @@ def weights(x, *shape):
 
 def diag_normal(x, dim=DIM):
     return DiagNormal(locations(x, dim), scales(x, dim))
+
+
+def symlog_normal(x, dim=DIM):
+    # Mild ones: float32 holds no more than seven digits of a value of a thousand.
+    return SymlogNormal(0.4 * locations(x, dim), 0.5 * scales(x, dim))
 
 
 def full_normal(x, dim=DIM):
@@ -137,6 +143,7 @@ def autoregressive_bins(x, dim=DIM):
 
 DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "diag_normal": diag_normal,
+    "symlog_normal": symlog_normal,
     "full_normal": full_normal,
     "diag_mixture": diag_mixture,
     "full_mixture": full_mixture,
@@ -157,7 +164,7 @@ DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
 NO_MOMENTS = {"autoregressive_bins", "latent_state"}  # no closed form; a state is not a vector
 DISCRETE = {"one_hot", "one_hots", "uniform_of_categoricals", "deterministic", "latent_state"}
 NO_CDF = {"autoregressive_bins"} | DISCRETE
-NO_AFFINE = {"one_hot", "one_hots", "uniform_of_categoricals", "latent_state"}
+NO_AFFINE = {"symlog_normal", "one_hot", "one_hots", "uniform_of_categoricals", "latent_state"}
 NO_SMOOTHED = {"autoregressive_bins"} | NO_AFFINE
 NO_TWIN = {"autoregressive_bins", "latent_state", "box_mixture", "joint"}  # network, tuples, blur
 

@@ -20,6 +20,7 @@ from stochwm.transitions import (
     AutoregressiveCategorical,
     BoxMixtureDensity,
     Categorical,
+    DiscreteLatent,
     Ensemble,
     FullGaussian,
     FullMixtureDensity,
@@ -70,6 +71,15 @@ def autoregressive(key):
     return AutoregressiveCategorical(2, 1, num_bins=8, features=8, **SMALL, key=key)
 
 
+def discrete_latent(key, **options):
+    return DiscreteLatent(2, 1, num_classes=3, features=8, **SMALL, **options, key=key)
+
+
+def sampled_latent(key):
+    """Nine codes, of which the prediction may sum one: it can only be sampled."""
+    return discrete_latent(key, num_groups=2, max_components=1)
+
+
 def standardised(make, key):
     state = Standardiser([0.5, -1.0], [2.0, 0.5])
     delta = Standardiser([0.1, 0.2], [0.3, 3.0])
@@ -93,6 +103,8 @@ TRANSITIONS = {
     "Pinned BoxMixtureDensity": pinned,
     "Categorical": categorical,
     "AutoregressiveCategorical": autoregressive,
+    "DiscreteLatent": discrete_latent,
+    "DiscreteLatent, sampled": sampled_latent,
     "Standardised MixtureDensity": partial(standardised, mixture_density),
     "Standardised AutoregressiveCategorical": partial(standardised, autoregressive),
     "Ensemble of Gaussian": partial(ensemble, gaussian),
@@ -101,6 +113,9 @@ TRANSITIONS = {
     "Ensemble of AutoregressiveCategorical": partial(ensemble, autoregressive),
     "Ensemble of Standardised MixtureDensity": partial(
         ensemble, partial(standardised, mixture_density)
+    ),
+    "Ensemble of Standardised DiscreteLatent, sampled": partial(
+        ensemble, partial(standardised, sampled_latent)
     ),
     "MomentMatched Ensemble of MixtureDensity": partial(moment_matched, mixture_density),
 }

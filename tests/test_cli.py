@@ -60,7 +60,8 @@ def test_help_of_learn_explains_every_choice(stochwm):
         "--resume",
     ):
         assert word in text
-    assert "{auto,mixture,full-mixture,boxes,categorical,autoregressive}" in text.replace("\n", "")
+    choices = "{auto,mixture,full-mixture,discrete-latent,boxes,categorical,autoregressive}"
+    assert choices in re.sub(r"[│\s]+", "", text)
 
 
 def test_worlds_are_listed(stochwm):

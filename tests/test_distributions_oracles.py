@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as npd
 import pytest
+from scipy import stats
 
 from stochwm.distributions import (
     AbstractMixture,
@@ -16,6 +17,7 @@ from stochwm.distributions import (
     FullNormal,
     FullNormalMixture,
     OneHotCategoricals,
+    SymlogNormal,
     UniformMixture,
 )
 from tests import cases
@@ -41,11 +43,35 @@ def events(name, number=12):
     return values.at[0].set(instance(name).mean()) if name == "deterministic" else values
 
 
+class SymexpTransform(npd.transforms.Transform):
+    """`sign(x) (exp|x| - 1)` of each dimension."""
+
+    domain = codomain = npd.constraints.real_vector
+
+    def __call__(self, x):
+        return jnp.sign(x) * (jnp.exp(jnp.abs(x)) - 1)
+
+    def _inverse(self, y):
+        return jnp.sign(y) * jnp.log(1 + jnp.abs(y))
+
+    def log_abs_det_jacobian(self, x, y, intermediates=None):
+        return jnp.sum(jnp.abs(x), axis=-1)
+
+    def tree_flatten(self):
+        return (), ((), {})
+
+    def __eq__(self, other):
+        return isinstance(other, SymexpTransform)
+
+
 def numpyro_twin(d):
     """The distribution from numpyro's parts, without a look at how this library combines them."""
     match d:
         case DiagNormal():
             return npd.Normal(d.loc, d.scale).to_event(1)
+        case SymlogNormal():
+            odd = SymexpTransform()
+            return npd.TransformedDistribution(npd.Normal(d.loc, d.scale).to_event(1), odd)
         case FullNormal():
             return npd.MultivariateNormal(d.loc, scale_tril=d.scale_tril)
         case DiagNormalMixture():
@@ -131,6 +157,7 @@ def test_flattened_ensemble_is_the_same_law(make):
 
 
 ONE_DIMENSIONAL = {
+    "symlog_normal": lambda: SymlogNormal(jnp.array([0.5]), jnp.array([0.4])),
     "diag_normal": lambda: cases.diag_normal(0.0, 1),
     "full_normal": lambda: cases.full_normal(0.0, 1),
     "diag_mixture": lambda: cases.diag_mixture(0.0, 1),
@@ -142,6 +169,18 @@ ONE_DIMENSIONAL = {
     ),
     "autoregressive_bins": lambda: cases.autoregressive_bins(0.0, 1),
 }
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(0.7, 0.4), (0.1, 0.6), (-1.2, 0.3)])
+def test_entropy_and_mode_of_a_symlog_normal(loc, scale):
+    """Against sums over a grid that is fine where the density is high."""
+    x = np.sinh(np.linspace(-8, 8, 400_001))
+    y = np.sign(x) * np.log1p(np.abs(x))
+    log_density = stats.norm(loc, scale).logpdf(y) - np.log1p(np.abs(x))
+    entropy = np.trapezoid(-np.exp(log_density) * log_density, x)
+    law = SymlogNormal(jnp.array([loc]), jnp.array([scale]))
+    np.testing.assert_allclose(law.entropy(), entropy, rtol=1e-5)
+    np.testing.assert_allclose(law.mode()[0], x[np.argmax(log_density)], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ONE_DIMENSIONAL)

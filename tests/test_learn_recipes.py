@@ -97,7 +97,7 @@ def test_shifted_density_is_comparable_with_a_probability():
     assert abs(density.get("nll").value - mass.get("nll").value) > 1  # what the shift is for
 
 
-@pytest.mark.parametrize("family", ["mixture", "full-mixture", "autoregressive"])
+@pytest.mark.parametrize("family", ["mixture", "full-mixture", "discrete-latent", "autoregressive"])
 def test_each_family_predicts_and_starts_at_the_training_statistics(family):
     train = numbers()
     made = recipes(dataclasses.replace(CONFIG, family=family), train, None)

@@ -5,7 +5,15 @@ import json
 import math
 from typing import Any, Literal, get_args
 
-Family = Literal["auto", "mixture", "full-mixture", "boxes", "categorical", "autoregressive"]
+Family = Literal[
+    "auto",
+    "mixture",
+    "full-mixture",
+    "discrete-latent",
+    "boxes",
+    "categorical",
+    "autoregressive",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +28,11 @@ class LearnConfig:
         steps: transitions to collect.
         policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
         family: what the ensemble predicts; `auto` is `categorical` where every observation is
-            discrete, `mixture` elsewhere. `boxes` suit noise with sharp edges, and make atoms of
-            values that come again exactly.
+            discrete, `mixture` elsewhere. `discrete-latent` is a mixture too, trained on its exact
+            likelihood, whose components are the codes of one categorical. `boxes` suit noise with
+            sharp edges, and make atoms of values that come again exactly.
         members: kernels in each ensemble.
-        components: components of each mixture.
+        components: components of each mixture, or classes of a discrete latent.
         width: hidden units a layer.
         depth: hidden layers.
         updates: optimiser steps at most; validation may stop earlier.

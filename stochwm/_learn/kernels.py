@@ -14,6 +14,7 @@ from ..transitions import (
     AutoregressiveCategorical,
     BoxMixtureDensity,
     Categorical,
+    DiscreteLatent,
     FullMixtureDensity,
     Gaussian,
     MixtureDensity,
@@ -89,6 +90,11 @@ def recipes(
     label, kind, options = {
         "mixture": ("mixture", MixtureDensity, {"num_components": config.components}),
         "full-mixture": ("mixture", FullMixtureDensity, {"num_components": config.components}),
+        "discrete-latent": (
+            "discrete latent",
+            DiscreteLatent,
+            {"num_classes": config.components},
+        ),
         "autoregressive": ("autoregressive", AutoregressiveCategorical, {}),
     }[family]
     learner = Recipe(label, standardised(kind, statistics, **options), noise, shift)

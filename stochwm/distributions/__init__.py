@@ -9,6 +9,7 @@ from .categorical import OneHotCategoricals as OneHotCategoricals
 from .deterministic import Deterministic as Deterministic
 from .energy import energy_score as energy_score
 from .joint import Joint as Joint
+from .latent_sampler import LatentSampler as LatentSampler
 from .latent_state import LatentState as LatentState
 from .latent_state import LatentStateDistribution as LatentStateDistribution
 from .mixture import AbstractMixture as AbstractMixture
@@ -17,5 +18,9 @@ from .normal import DiagNormal as DiagNormal
 from .normal import FullNormal as FullNormal
 from .normal_mixture import DiagNormalMixture as DiagNormalMixture
 from .normal_mixture import FullNormalMixture as FullNormalMixture
+from .symlog_normal import SymlogNormal as SymlogNormal
+from .symlog_normal import symexp as symexp
+from .symlog_normal import symlog as symlog
 from .uniform_box import UniformBox as UniformBox
 from .uniform_mixture import UniformMixture as UniformMixture
+from .unimix import unimix as unimix

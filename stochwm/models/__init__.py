@@ -1,8 +1,39 @@
-"""World models: one file each."""
+"""World models: one file each, and the parts that latent ones are made of."""
 
 from .base import AbstractFilter as AbstractFilter
 from .base import AbstractWorldModel as AbstractWorldModel
 from .base import on_observations as on_observations
+from .block_gru import BlockGRU as BlockGRU
+from .fixed_code import CodeLosses as CodeLosses
+from .fixed_code import CodeUsage as CodeUsage
+from .fixed_code import FixedCode as FixedCode
+from .fixed_code import code_losses as code_losses
+from .fixed_code import code_perplexity as code_perplexity
+from .fixed_code import commitment_loss as commitment_loss
+from .fixed_code import cosine_distance as cosine_distance
+from .fixed_code import one_hot_code as one_hot_code
+from .fixed_code import reset_dead as reset_dead
+from .fixed_code import squared_distance as squared_distance
+from .latents import AbstractLatent as AbstractLatent
+from .latents import CategoricalLatent as CategoricalLatent
+from .latents import NormalLatent as NormalLatent
+from .linear import BlockLinear as BlockLinear
+from .linear import Linear as Linear
 from .markov import Markov as Markov
 from .markov import never_ends as never_ends
 from .markov import no_reward as no_reward
+from .observation_heads import UNIT_SQUARES as UNIT_SQUARES
+from .observation_heads import AbstractDecoder as AbstractDecoder
+from .observation_heads import FixedScale as FixedScale
+from .observation_heads import OneHotDecoder as OneHotDecoder
+from .observation_heads import PatchDecoder as PatchDecoder
+from .observation_heads import PatchEncoder as PatchEncoder
+from .observation_heads import SymlogDecoder as SymlogDecoder
+from .observation_heads import SymlogEncoder as SymlogEncoder
+from .perceptron import Perceptron as Perceptron
+from .rssm import RSSM as RSSM
+from .rssm import OnEmbeddings as OnEmbeddings
+from .rssm import UnitActions as UnitActions
+from .scalars import AbstractScalar as AbstractScalar
+from .scalars import MeanSquared as MeanSquared
+from .scalars import SymexpTwoHot as SymexpTwoHot

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray, PyTree
 
+from ..distributions import UniformMixture
+
 
 class Evidence(eqx.Module):
     """Facts about one prediction; None where it has no such method."""
@@ -92,7 +94,10 @@ def examine(prediction: Any, keys: Key[Array, " samples"]) -> Evidence:
 
 
 def _if_any(prediction: Any, name: str, compute: Callable[[], Any]) -> Any:
+    core = prediction
+    while isinstance(core, UniformMixture):  # it can do what its members can
+        core = core.members
     try:
-        return compute() if hasattr(prediction, name) else None
+        return compute() if hasattr(core, name) else None
     except NotImplementedError:
         return None

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..distributions import AbstractDistribution
+from ..distributions import AbstractSampler
 from ..distributions.checks import as_float, check_finite, check_positive
 from .base import AbstractConstant, AbstractTransition
 
@@ -67,7 +67,7 @@ class Standardised(AbstractTransition):
 
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
-    ) -> AbstractDistribution:
+    ) -> AbstractSampler:
         prediction: Any = self.kernel(self.state(state), self.action(action))
         mean, scale = jax.lax.stop_gradient((self.delta.mean, self.delta.scale))
         return prediction.affine(state + mean, scale)

@@ -1,0 +1,80 @@
+"""Distributions of actions from the raw outputs of a network."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..data import FlatSpace
+from ..distributions import AbstractDistribution, DiagNormal, OneHotCategoricals, unimix
+
+
+class AbstractActorHead(eqx.Module):
+    """Turns raw outputs into the distribution of an action, in the units of the environment."""
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> int:
+        """Raw numbers that the network has to give."""
+
+    @abc.abstractmethod
+    def __call__(self, raw: Float[Array, " outputs"]) -> AbstractDistribution:
+        """The distribution of a flat action."""
+
+
+class OneHotActor(AbstractActorHead):
+    """Independent categories, each with a uniform part (DreamerV3: 1 %)."""
+
+    sizes: tuple[int, ...] = eqx.field(static=True)
+    mix: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def outputs(self) -> int:
+        return sum(self.sizes)
+
+    def __call__(self, raw: Float[Array, " outputs"]) -> OneHotCategoricals:
+        return unimix(OneHotCategoricals(raw, self.sizes), self.mix)
+
+
+class BoundedNormalActor(AbstractActorHead):
+    """Normals whose mean stays within the bounds; draws may leave them, and are clipped outside.
+
+    In units of half the range: mean `tanh`, standard deviation from 0.1 to 1 (arXiv 2301.04104).
+    """
+
+    low: tuple[float, ...] = eqx.field(static=True)
+    high: tuple[float, ...] = eqx.field(static=True)
+
+    @property
+    def outputs(self) -> int:
+        return 2 * len(self.low)
+
+    def __call__(self, raw: Float[Array, " outputs"]) -> DiagNormal:
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
+        loc, scale = jnp.split(raw, 2)
+        unit = DiagNormal(jnp.tanh(loc), 0.1 + 0.9 * jax.nn.sigmoid(scale + 2.0))
+        return unit.affine(0.5 * (high + low), 0.5 * (high - low))
+
+
+def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:
+    """The head for a space of actions: categories, or numbers with finite bounds.
+
+    Raises:
+        ValueError: another space.
+    """
+    if space.discrete:
+        return OneHotActor(tuple(size for _, size in space.groups), unimix)
+    if space.groups or not np.isfinite([space.low, space.high]).all():
+        raise ValueError(
+            f"actions must be all categories or all numbers with finite bounds, but are "
+            f"{space.names} in [{space.low}, {space.high}]."
+        )
+    return BoundedNormalActor(space.low, space.high)
+
+
+def clip_action(space: FlatSpace, action: Float[Array, "*envs action"]) -> Array:
+    """An action brought into its bounds."""
+    return jnp.clip(action, np.asarray(space.low), np.asarray(space.high))

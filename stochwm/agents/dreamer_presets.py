@@ -1,0 +1,109 @@
+"""DreamerV1, V2 and V3 as choices of one engine, at sizes for a CPU."""
+
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+
+from ..models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
+from ..training import balanced_kl, free_bits
+from .dreamer import Dreamer, DreamerConfig
+from .slow_critic import SlowCritic
+
+
+def v3_tiny(**changes) -> DreamerConfig:
+    """DreamerV3 (arXiv 2301.04104) with 8 x 8 latents and some 0.25 million parameters.
+
+    A learning rate ten times that of the paper, for networks a hundred times smaller.
+    """
+    choices = {
+        "latent": CategoricalLatent(8, 8),
+        "divergence": free_bits(1.0, dyn=1.0, rep=0.1),
+        "scalar": SymexpTwoHot(),
+        "slow_critic": SlowCritic(0.02, pull=1.0),
+        "optimizer": partial(laprop, 4e-4),
+    }
+    return DreamerConfig(**(choices | changes))
+
+
+def v2_tiny(**changes) -> DreamerConfig:
+    """DreamerV2 (arXiv 2010.02193): KL balancing, squared errors, a target critic, REINFORCE."""
+    choices = {
+        "latent": CategoricalLatent(8, 8, mix=0.0),
+        "divergence": balanced_kl(0.8),
+        "scalar": MeanSquared(),
+        "slow_critic": SlowCritic(every=100, bootstraps=True),
+        "optimizer": partial(three_adams, 1e-3, 4e-4, 4e-4),
+        "horizon": 100.0,
+        "soft_discount": False,
+        "normalise_returns": False,
+        "entropy": 1e-3,
+        "unimix": 0.0,
+        "replay_critic": 0.0,
+    }
+    return DreamerConfig(**(choices | changes))
+
+
+def v1_tiny(**changes) -> DreamerConfig:
+    """DreamerV1 (arXiv 1912.01603): normal latents, and an actor that learns through the dream."""
+    choices = {
+        "latent": NormalLatent(30),
+        "divergence": free_bits(3.0, dyn=0.5, rep=0.5),
+        "scalar": MeanSquared(),
+        "slow_critic": SlowCritic(),
+        "optimizer": partial(three_adams, 1e-3, 4e-4, 4e-4),
+        "horizon": 100.0,
+        "soft_discount": False,
+        "dynamics_gradient": True,
+        "normalise_returns": False,
+        "entropy": 1e-3,
+        "unimix": 0.0,
+        "replay_critic": 0.0,
+    }
+    return DreamerConfig(**(choices | changes))
+
+
+PRESETS = {"v3-tiny": v3_tiny, "v2-tiny": v2_tiny, "v1-tiny": v1_tiny}
+"""By the name that the command line takes."""
+
+
+def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformation:
+    """LaProp (Ziyin et al. 2020, arXiv 2002.04839) after adaptive clipping, as DreamerV3 uses them.
+
+    Gradients are first divided by their running size and then averaged: Adam does it the other way
+    round, and is upset by a gradient that was small for long. Clipping by the size of the weights
+    is that of Brock et al. 2021 (arXiv 2102.06171).
+    """
+    steps = optax.chain(
+        optax.scale_by_rms(decay=0.999, eps=1e-20, bias_correction=True),
+        optax.ema(0.9, debias=True),
+        optax.scale_by_learning_rate(optax.linear_schedule(0.0, learning_rate, warmup)),
+    )
+    # Elementwise from here on: one long vector costs less than sixty small arrays.
+    return optax.chain(optax.adaptive_grad_clip(0.3), optax.flatten(steps))
+
+
+def three_adams(model: float, actor: float, critic: float) -> optax.GradientTransformation:
+    """Adam for each part with a learning rate of its own, clipped at a norm of 100 (V1 and V2)."""
+    rates = {"model": model, "actor": actor, "critic": critic}
+    parts: dict[Hashable, Any] = {
+        part: optax.flatten(
+            optax.chain(optax.clip_by_global_norm(100.0), optax.adam(rate, eps=1e-5))
+        )
+        for part, rate in rates.items()
+    }
+    return optax.multi_transform(parts, _part_of)
+
+
+def _part_of(agent: Dreamer) -> Dreamer:
+    """The name of the part that each parameter belongs to."""
+    named = lambda part, name: jax.tree.map(lambda _: name, part)  # noqa: E731
+    return Dreamer(
+        named(agent.model, "model"),
+        named(agent.actor, "actor"),
+        named(agent.critic, "critic"),
+        agent.actor_head,
+        agent.scalar,
+    )

@@ -1,0 +1,269 @@
+"""Training a Dreamer: act, remember, learn, again."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+from tqdm import tqdm
+
+from .._guard import AbstractGuard
+from .._storage import latest_step, load_step, load_step_metadata, save_step
+from ..data import RandomPolicy
+from .dreamer import (
+    Dreamer,
+    DreamerConfig,
+    Learner,
+    Memory,
+    Metrics,
+    act,
+    make_update,
+    remember_nothing,
+)
+from .dreamer_build import make_learner
+from .errors import check_row
+from .replay import Replay, add, empty_replay, sample
+from .source import AbstractSource, make_source
+from .steps import Finished, Running, episode_returns
+
+Row = dict[str, float | int | None]
+CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
+
+
+class TrainedDreamer(NamedTuple):
+    """What `train_dreamer` returns."""
+
+    agent: Dreamer
+    history: list[Row]
+    """One row every `log_every` steps of the environment: `env_steps`, `updates`, `episodes`,
+    `mean_return` and `mean_length` of the episodes that ended since the last row (None for none),
+    `seconds`, and the means of `Metrics`."""
+    learner: Learner
+
+
+class Progress(eqx.Module):
+    """All that a run needs to go on as if it had not stopped."""
+
+    learner: Learner
+    replay: Replay
+    memory: Memory
+    place: PyTree[Array]
+    """Of the environments, where those can be saved."""
+    running: Running
+    chunk: Array
+    """Chunks done."""
+
+
+def train_dreamer(
+    env: Any,
+    config: DreamerConfig,
+    *,
+    steps: int,
+    seed: int = 0,
+    guard: AbstractGuard | None = None,
+    folder: str | os.PathLike | None = None,
+    checkpoint_every: int = 10_000,
+    log_every: int = 500,
+    log: Callable[[Row], None] = lambda row: None,
+    progress: bool = True,
+) -> TrainedDreamer:
+    """Learn to act in an environment by dreaming of it.
+
+    The environment runs `CHUNK` steps in each copy, then the agent learns as often as the train
+    ratio asks. With a `folder`, a run that was interrupted goes on at its last checkpoint, and ends
+    as if nothing had happened: environments that cannot be saved start a new episode at every
+    checkpoint, in an uninterrupted run as well.
+
+    Args:
+        env: a registered id, a function that makes an environment, or an `AbstractWorld`.
+        config: the choices; `stochwm.agents.PRESETS` has some.
+        steps: of the environment, all copies together.
+        seed: of everything.
+        guard: cuts dreams where they are not to be trusted.
+        folder: for checkpoints; None keeps none.
+        checkpoint_every: steps of the environment.
+        log_every: steps of the environment between rows of the history.
+        log: called with each row.
+        progress: whether to show a bar.
+
+    Raises:
+        AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
+        ValueError: numbers that do not fit together.
+    """
+    source = make_source(env, config.num_envs)
+    job = _Job(source, config, seed, guard)
+    state, history, size = job.begin(), [], job.steps_per_chunk
+    if folder is not None and latest_step(folder) is not None:
+        state = _loaded(folder, state, source)
+        history = load_step_metadata(folder)["history"]
+    chunks = -(-steps // size)
+    rows, every = max(1, log_every // size), max(1, checkpoint_every // size)
+    # Checkpoints fall on rows, so that no row is half before and half after one.
+    every = -(-every // rows) * rows
+    started = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
+    finished, metrics = [], []
+    done = int(state.chunk)
+    with tqdm(total=chunks * size, initial=done * size, disable=not progress, unit="step") as bar:
+        for chunk in range(done, chunks):
+            restart = not source.can_be_saved and chunk % every == 0
+            state, ended, seen = job.advance(state, restart=restart)
+            finished += ended
+            metrics += [] if seen is None else [seen]
+            bar.update(size)
+            if (chunk + 1) % rows == 0 or chunk + 1 == chunks:
+                seconds = time.perf_counter() - started
+                row = _row((chunk + 1) * size, state, finished, metrics, seconds)
+                check_row(row, folder)
+                history.append(row)
+                log(row)
+                bar.set_postfix_str(_words(row))
+                finished, metrics = [], []
+            if folder is not None and ((chunk + 1) % every == 0 or chunk + 1 == chunks):
+                kept = state if source.can_be_saved else eqx.tree_at(_place, state, None)
+                save_step(folder, chunk + 1, kept, {"history": history})
+    return TrainedDreamer(state.learner.agent, history, state.learner)
+
+
+def _place(state: Progress) -> PyTree:
+    return state.place
+
+
+def _loaded(folder: str | os.PathLike, state: Progress, source: AbstractSource) -> Progress:
+    """The last checkpoint, at the place of `state` where that was not saved."""
+    if source.can_be_saved:
+        return load_step(folder, state)
+    loaded = load_step(folder, eqx.tree_at(_place, state, None))
+    return eqx.tree_at(_place, loaded, state.place, is_leaf=lambda x: x is None)
+
+
+class _Job:
+    """The parts of a run that do not change."""
+
+    def __init__(
+        self,
+        source: AbstractSource,
+        config: DreamerConfig,
+        seed: int,
+        guard: AbstractGuard | None,
+    ):
+        self.source, self.config, self.seed = source, config, seed
+        self.key = jax.random.key(seed)
+        self.steps_per_chunk = CHUNK * config.num_envs
+        replayed = config.batch_size * config.sequence_length
+        self.updates = max(1, round(self.steps_per_chunk * config.train_ratio / replayed))
+        self.random = RandomPolicy(source.action_space)
+        self.guard = guard
+        least = config.num_envs * config.sequence_length
+        if config.prefill < least:
+            raise ValueError(
+                f"prefill must be at least num_envs x sequence_length = {least} steps, so that "
+                f"there is a sequence to learn from, but is {config.prefill}."
+            )
+
+    def begin(self) -> Progress:
+        """A run that has not done anything yet."""
+        config, source = self.config, self.source
+        learner = make_learner(
+            source.observation_space,
+            source.action_space,
+            config,
+            image=source.image,
+            key=jax.random.fold_in(self.key, 0),
+        )
+        memory = remember_nothing(learner.agent, source.action_space.size)
+        memories = jax.tree.map(lambda x: jnp.broadcast_to(x, (config.num_envs, *x.shape)), memory)
+        replay = empty_replay(source.example(), config.capacity // config.num_envs)
+        running, zero = Running.begin(config.num_envs), jnp.asarray(0)
+        return Progress(learner, replay, memories, source.start(self.seed), running, zero)
+
+    def advance(
+        self, state: Progress, *, restart: bool
+    ) -> tuple[Progress, list[Finished], Metrics | None]:
+        """One chunk of acting and learning; with `restart`, at the beginning of episodes."""
+        chunk = int(state.chunk)
+        key_act, key_learn = jax.random.split(jax.random.fold_in(self.key, chunk + 1))
+        place, running = state.place, state.running
+        if restart:
+            place = self.source.start(_seed_of(self.seed, chunk))
+        at_random = chunk * self.steps_per_chunk < self.config.prefill
+        memory, place, steps, _ = self.source.collect(
+            act_at_random if at_random else act,
+            self.random if at_random else state.learner.agent,
+            state.memory,
+            place,
+            key=key_act,
+            length=CHUNK,
+        )
+        finished, running = episode_returns(steps, running)
+        replay, learner, metrics = add(state.replay, steps), state.learner, None
+        if (chunk + 1) * self.steps_per_chunk >= self.config.prefill:
+            keys = jax.random.split(key_learn, self.updates)
+            learner, metrics = _learn(learner, replay, keys, self.guard, self.config)
+        state = Progress(learner, replay, memory, place, running, jnp.asarray(chunk + 1))
+        return state, finished, metrics
+
+
+@partial(jax.jit, donate_argnums=0, static_argnames="config")
+def _learn(
+    learner: Learner,
+    replay: Replay,
+    keys: Array,
+    guard: AbstractGuard | None,
+    config: DreamerConfig,
+) -> tuple[Learner, Metrics]:
+    """As many updates as there are keys; what they saw, on average."""
+    update = make_update(config, guard)
+
+    def step(learner, key):
+        key_batch, key_update = jax.random.split(key)
+        shape = {"batch": config.batch_size, "length": config.sequence_length}
+        return update(learner, sample(replay, key=key_batch, **shape), key=key_update)
+
+    learner, metrics = jax.lax.scan(step, learner, keys)
+    return learner, jax.tree.map(jnp.mean, metrics)
+
+
+def act_at_random(policy: RandomPolicy, memory, observation, is_first, *, key):
+    """An `Act` that ignores what it sees."""
+    return memory, policy(observation, key=key), None
+
+
+def _seed_of(seed: int, chunk: int) -> int:
+    return int(np.random.SeedSequence((seed, chunk)).generate_state(1)[0])
+
+
+def _row(
+    env_steps: int,
+    state: Progress,
+    finished: list[Finished],
+    metrics: list[Metrics],
+    seconds: float,
+) -> Row:
+    """One row of the history."""
+    mean = lambda values: float(np.mean(values)) if values else None  # noqa: E731
+    row: Row = {
+        "env_steps": env_steps,
+        "updates": int(state.learner.updates),
+        "seconds": seconds,
+        "episodes": len(finished),
+        "mean_return": mean([one.total for one in finished]),
+        "mean_length": mean([one.length for one in finished]),
+    }
+    seen = jax.device_get(metrics)
+    return row | {
+        field.name: mean([float(getattr(one, field.name)) for one in seen])
+        for field in dataclasses.fields(Metrics)
+    }
+
+
+def _words(row: Row) -> str:
+    """What the progress bar says."""
+    ended = "" if row["mean_return"] is None else f"return {row['mean_return']:.4g}"
+    return f"{ended} kl {row['kl']:.2f}" if row["kl"] is not None else ended

@@ -1,0 +1,53 @@
+"""Linear maps with the initial weights of DreamerV3, whole or in blocks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class Linear(eqx.Module):
+    """`weight @ x + bias`; the initial weights are truncated normals of variance 1 / inputs."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, scale: float = 1.0, *, key: PRNGKeyArray):
+        """Make a map `[inputs] -> [outputs]`; `scale` is a factor of the initial weights."""
+        self.weight = scale * initial_weights((outputs, inputs), key)
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+        return self.weight @ x + self.bias
+
+
+class BlockLinear(eqx.Module):
+    """A linear map whose matrix is block-diagonal: block b of the output sees block b of the input.
+
+    One dot a block: on a CPU an einsum over the block axis takes 1.5 to 2.5 times as long.
+    """
+
+    weight: Float[Array, "blocks block_outputs block_inputs"]
+    bias: Float[Array, "blocks block_outputs"]
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, *, key: PRNGKeyArray):
+        """Make a map of rows, `[blocks, inputs] -> [blocks, outputs]`: sizes are of one block."""
+        self.weight = initial_weights((blocks, outputs, inputs), key)
+        self.bias = jnp.zeros((blocks, outputs))
+
+    def __call__(self, x: Float[Array, "blocks inputs"]) -> Float[Array, "blocks outputs"]:
+        rows = [self.weight[b] @ x[b] for b in range(self.weight.shape[0])]
+        return jnp.stack(rows) + self.bias
+
+
+def initial_weights(shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    """Truncated normals of variance 1 / inputs, the last axis being the inputs."""
+    initialise = jax.nn.initializers.variance_scaling(
+        1.0,
+        "fan_in",
+        "truncated_normal",
+        in_axis=-1,
+        out_axis=-2,
+        batch_axis=tuple(range(len(shape) - 2)),
+    )
+    return initialise(key, shape)

@@ -1,0 +1,218 @@
+"""Dreamer: which gradient goes where, what a dream is worth, and runs that go on."""
+
+import dataclasses
+from functools import cache, partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stochwm.agents import (
+    PRESETS,
+    AgentDiverged,
+    Steps,
+    WorldSource,
+    make_learner,
+    make_update,
+    train_dreamer,
+    v1_tiny,
+    v3_tiny,
+)
+from stochwm.agents.dreamer import dream_from, replayed_returns
+from stochwm.distributions import symexp
+from stochwm.envs import Doors
+from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
+from stochwm.training import partition_trainable
+
+KEY = jax.random.key(0)
+SMALL = {
+    "deter": 8,
+    "width": 8,
+    "imagined_steps": 3,
+    "starts_per_sequence": 2,
+    "batch_size": 2,
+    "sequence_length": 4,
+    "num_envs": 2,
+    "prefill": 16,
+    "train_ratio": 4.0,
+    "capacity": 64,
+}
+V3 = v3_tiny(latent=CategoricalLatent(2, 3), scalar=SymexpTwoHot(21), **SMALL)
+V1 = v1_tiny(latent=NormalLatent(3), **SMALL)
+WORLD = Doors(stages=1, doors=2)
+SOURCE = WorldSource(WORLD, 2)
+SPACES = SOURCE.observation_space, SOURCE.action_space
+
+
+@cache
+def learner(config):
+    """Fresh, with output layers that are not 0, behind which nothing could be seen."""
+    made = make_learner(*SPACES, config, key=KEY)
+    where = lambda m: (  # noqa: E731
+        m.agent.critic.output.weight,
+        m.agent.actor.output.weight,
+        m.agent.model.reward_head.output.weight,
+    )
+    filled = [0.3 * jax.random.normal(KEY, x.shape) for x in where(made)]
+    return eqx.tree_at(where, made, filled)
+
+
+def batch(seed=0):
+    random, shape = np.random.default_rng(seed), (2, 4)
+    one_hot = lambda size: jnp.eye(size)[random.integers(size, size=shape)]  # noqa: E731
+    no = jnp.zeros(shape, bool)
+    reward = jnp.asarray(random.normal(size=shape), float)
+    return Steps(
+        one_hot(SPACES[0].size), one_hot(SPACES[1].size), reward, no.at[:, 0].set(True), no, no
+    )
+
+
+def names_with_gradient(config, of):
+    """Parameters that a loss reaches, by name."""
+    start = learner(config)
+    trainable, rest = partition_trainable(start.agent)
+
+    def loss(trainable):
+        return of(eqx.combine(trainable, rest), start)
+
+    found = jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(trainable))
+    name = jax.tree_util.keystr
+    every = {name(path) for path, _ in found}
+    return {name(path) for path, x in found if np.any(np.asarray(x) != 0)}, every
+
+
+# --- which gradient goes where ----------------------------------------------------------------
+@pytest.mark.parametrize("config", [V3, V1], ids=["reinforce", "through the dream"])
+def test_returns_teach_the_actor_only_through_the_dream(config):
+    """The gradient of the returns themselves: to the actor in V1, to nobody in V3."""
+
+    def returns(agent, start):
+        state = agent.model.initial()
+        return jnp.sum(dream_from(agent, start.slow_critic, state, config, None, key=KEY).returns)
+
+    reached, every = names_with_gradient(config, returns)
+    actor = {name for name in every if name.startswith(".actor")}
+    assert reached == (actor if config is V1 else set())
+
+
+# --- what a dream is worth --------------------------------------------------------------------
+@partial(eqx.filter_jit)
+def dreamt(config, start, key):
+    agent = start.agent
+    dream = dream_from(agent, start.slow_critic, agent.model.initial(), config, None, key=key)
+    value = jax.vmap(lambda x: agent.scalar.mean(agent.critic(x)))(dream.features)
+    heads = agent.model
+    reward = jax.vmap(lambda x: heads.reward_scalar.mean(heads.reward_head(x)))(dream.features)
+    goes_on = jax.vmap(lambda x: jax.nn.sigmoid(heads.discount_head(x)[0]))(dream.features)
+    return dream, value, reward, jnp.minimum(goes_on / heads.longest, 1.0)
+
+
+def test_the_returns_of_a_dream():
+    """Against the recursion in plain NumPy, from the features of the dream alone."""
+    dream, value, reward, goes_on = (
+        jax.tree.map(np.asarray, x) for x in dreamt(V3, learner(V3), KEY)
+    )
+    following, expected = value[-1], []
+    for t in (3, 2, 1):
+        following = reward[t] + V3.gamma * goes_on[t] * (0.05 * value[t] + 0.95 * following)
+        expected.insert(0, following)
+    np.testing.assert_allclose(dream.returns, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dream.value, value[:-1], rtol=1e-5)
+    weight = goes_on[0] * np.array([1.0, 1.0, 1.0])
+    weight[1] *= V3.gamma * goes_on[1]
+    weight[2] = weight[1] * V3.gamma * goes_on[2]
+    np.testing.assert_allclose(dream.weight, weight, rtol=1e-5)
+
+
+def test_replayed_returns_stop_at_the_end_of_an_episode():
+    """Rows 0 1 | 2 3: row 1 is the last of its episode, once truncated and once terminal."""
+    reward, imagined = jnp.array([0.0, 1.0, 0.0, 2.0]), jnp.array([5.0, 6.0, 7.0, 8.0])
+    last = jnp.array([False, True, False, False])
+    for terminal, after in ((False, 6.0), (True, 0.0)):
+        is_terminal = last & terminal
+        returns, weight = replayed_returns(reward, last, is_terminal, imagined, V3)
+        np.testing.assert_allclose(returns[0], 1.0 + V3.gamma * after, rtol=1e-6)
+        np.testing.assert_allclose(returns[2], 2.0 + V3.gamma * 8.0, rtol=1e-6)
+        np.testing.assert_array_equal(weight, [1.0, 0.0, 1.0])
+
+
+# --- one update -------------------------------------------------------------------------------
+@cache
+def updated(config):
+    """The learner after one and after two updates: the warm-up of V3 begins with a step of 0."""
+    update = make_update(config)
+    step = jax.jit(lambda start, rows: update(start, rows, key=KEY))
+    once, _ = step(learner(config), batch())
+    return once, *step(once, batch())
+
+
+@pytest.mark.parametrize("config", [V3, V1], ids=["v3", "v1"])
+def test_updates_move_every_parameter_and_nothing_else(config):
+    """A parameter that no loss reaches has a gradient of 0, which no optimiser here moves."""
+    before, (_, after, metrics) = learner(config), updated(config)
+    assert int(after.updates) == 2
+    trainable = lambda made: partition_trainable(made.agent)[0]  # noqa: E731
+    fixed = lambda made: eqx.filter(partition_trainable(made.agent)[1], eqx.is_array)  # noqa: E731
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), trainable(before), trainable(after))
+    found = jax.tree_util.tree_leaves_with_path(moved)
+    names = {jax.tree_util.keystr(path).split(".")[1] for path, _ in found}
+    assert names == {"model", "actor", "critic"}
+    assert [jax.tree_util.keystr(path) for path, yes in found if not yes] == []
+    jax.tree.map(np.testing.assert_array_equal, fixed(before), fixed(after))
+    assert all(np.isfinite(x) for x in jax.tree.leaves(metrics))
+
+
+def test_the_slow_critic_of_v3_is_a_moving_average():
+    before, after, _ = updated(V3)
+    old, new = before.slow_critic.output.weight, after.slow_critic.output.weight
+    np.testing.assert_allclose(new, old + 0.02 * (after.agent.critic.output.weight - old))
+
+
+def test_presets_differ_where_the_papers_do():
+    made = {name: make() for name, make in PRESETS.items()}
+    assert isinstance(made["v1-tiny"].latent, NormalLatent)
+    assert made["v1-tiny"].dynamics_gradient
+    assert isinstance(made["v2-tiny"].scalar, MeanSquared)
+    assert made["v2-tiny"].slow_critic.bootstraps
+    assert made["v3-tiny"].replay_critic == 0.3
+    assert not made["v3-tiny"].slow_critic.bootstraps
+    assert symexp(jnp.asarray(20.0)) == made["v3-tiny"].scalar.values[-1]
+
+
+# --- whole runs -------------------------------------------------------------------------------
+def train(steps, **options):
+    return train_dreamer(
+        WORLD, V3, steps=steps, progress=False, log_every=16, checkpoint_every=32, **options
+    )
+
+
+def without_time(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = train(64)
+    assert [row["env_steps"] for row in whole.history] == [16, 32, 48, 64]
+    train(32, folder=tmp_path)
+    resumed = train(64, folder=tmp_path)
+    assert without_time(resumed.history) == without_time(whole.history)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        eqx.filter(whole.learner, eqx.is_array),
+        eqx.filter(resumed.learner, eqx.is_array),
+    )
+    other = train(32, seed=1)
+    assert without_time(other.history) != without_time(whole.history)[:2]
+
+
+def test_a_run_that_diverges_names_the_step(tmp_path):
+    poisoned = eqx.tree_at(lambda world: world.safe, WORLD, jnp.asarray(jnp.inf))
+    with pytest.raises(AgentDiverged, match=r"reward_loss.* before environment step 16"):
+        train_dreamer(poisoned, V3, steps=64, progress=False, log_every=16, folder=tmp_path)
+
+
+def test_too_small_a_prefill_is_refused():
+    with pytest.raises(ValueError, match="prefill must be at least"):
+        train_dreamer(WORLD, dataclasses.replace(V3, prefill=2), steps=16, progress=False)

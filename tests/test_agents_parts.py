@@ -1,0 +1,242 @@
+"""The parts that agents share: returns, replay, actors, sources of steps."""
+
+from typing import ClassVar
+
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stochwm.agents import (
+    GymSource,
+    Running,
+    SlowCritic,
+    Steps,
+    WorldSource,
+    add,
+    empty_replay,
+    episode_returns,
+    lambda_returns,
+    make_actor_head,
+    make_source,
+    sample,
+)
+from stochwm.data import flat_space
+from stochwm.distributions import Deterministic
+from stochwm.envs import AbstractWorld, WorldEnv
+
+KEY = jax.random.key(0)
+
+
+# --- returns ----------------------------------------------------------------------------------
+def slow_returns(reward, discount, value, lambda_):
+    """The recursion, written out from the end."""
+    returns, following = [], value[-1]
+    for t in reversed(range(len(reward))):
+        following = reward[t] + discount[t] * ((1 - lambda_[t]) * value[t] + lambda_[t] * following)
+        returns.insert(0, following)
+    return np.array(returns)
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
+def test_lambda_returns(lambda_):
+    random = np.random.default_rng(0)
+    reward, value, discount = random.normal(size=6), random.normal(size=6), random.uniform(size=6)
+    expected = slow_returns(reward, discount, value, np.full(6, lambda_))
+    found = lambda_returns(*(jnp.asarray(x, float) for x in (reward, discount, value)), lambda_)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    if lambda_ == 0:
+        np.testing.assert_allclose(found, reward + discount * value, rtol=1e-5)
+    if lambda_ == 1:
+        weight = np.cumprod(np.concatenate([[1.0], discount]))
+        whole = np.sum(weight[:-1] * reward) + weight[-1] * value[-1]
+        np.testing.assert_allclose(found[0], whole, rtol=1e-5)
+
+
+def test_a_cut_bootstraps_and_a_terminal_state_does_not():
+    """State 2 is the last of its episode: truncated, then terminal. What follows is of another."""
+    reward, value = jnp.array([1.0, 1.0, 100.0]), jnp.array([0.0, 7.0, 50.0])
+    going, cut = jnp.array([1.0, 1.0, 1.0]), jnp.array([1.0, 0.0, 1.0])
+    truncated = lambda_returns(reward, going, value, cut)
+    np.testing.assert_allclose(truncated[:2], [9.0, 8.0])
+    terminal = lambda_returns(reward, going.at[1].set(0.0), value, cut)
+    np.testing.assert_allclose(terminal[:2], [2.0, 1.0])
+
+
+# --- replay -----------------------------------------------------------------------------------
+def rows(numbers, envs=2):
+    """Rows whose reward says when and where they were made."""
+    numbers = jnp.asarray(numbers, float)
+    reward = numbers[:, None] + jnp.linspace(0, 0.5, envs)
+    no = jnp.zeros(reward.shape, bool)
+    return Steps(reward[..., None], reward[..., None], reward, no, no, no)
+
+
+def filled(number, capacity=7):
+    replay = empty_replay(jax.tree.map(lambda x: x[0], rows([0.0])), capacity)
+    for start in range(0, number, 2):
+        replay = add(replay, rows(range(start, start + 2)))
+    return replay
+
+
+@pytest.mark.parametrize("number", [4, 6, 10, 12])
+def test_windows_are_runs_of_what_is_held(number):
+    """Every admissible start is drawn, none other, before and after the ring went round."""
+    length, draw = 3, jax.jit(lambda replay, key: sample(replay, key=key, batch=64, length=3))
+    batches = [draw(filled(number), key) for key in jax.random.split(KEY, 4)]
+    reward = np.concatenate([np.asarray(batch.reward) for batch in batches])
+    np.testing.assert_allclose(np.diff(reward, axis=1), 1.0)
+    oldest = max(0, number - 7)
+    assert set(np.floor(reward[:, 0])) == set(range(oldest, number - length + 1))
+    assert set(reward[:, 0] % 1) == {0.0, 0.5}
+
+
+def test_the_newest_rows_are_in_every_batch():
+    for number in (4, 10):
+        for key in jax.random.split(KEY, 5):
+            newest = sample(filled(number), key=key, batch=2, length=3).reward[0]
+            assert np.floor(newest[-1]) == number - 1
+
+
+# --- actors and critics -----------------------------------------------------------------------
+def test_actors_have_the_units_of_their_space():
+    box = flat_space(gym.spaces.Box(np.float32([-2, 0]), np.float32([2, 10])), "action")
+    head = make_actor_head(box)
+    assert head.outputs == 4
+    np.testing.assert_allclose(head(jnp.zeros(4)).mean(), [0.0, 5.0])
+    far = head(jnp.array([99.0, -99.0, -99.0, 99.0]))
+    np.testing.assert_allclose(far.mean(), [2.0, 0.0], atol=1e-5)
+    np.testing.assert_allclose(far.scale, [0.2, 5.0], rtol=1e-5)
+    many = make_actor_head(flat_space(gym.spaces.Discrete(4)), unimix=0.2)
+    probs = many(jnp.array([99.0, 0.0, 0.0, 0.0])).mean()
+    np.testing.assert_allclose(probs, [0.85, 0.05, 0.05, 0.05], rtol=1e-4)
+    with pytest.raises(ValueError, match="finite bounds"):
+        make_actor_head(flat_space(gym.spaces.Box(-np.inf, np.inf, (1,))))
+
+
+def test_slow_critics_follow():
+    slow, fast = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+    np.testing.assert_allclose(SlowCritic(0.02).follow(slow, fast, jnp.asarray(0))["w"], 0.02)
+    every = SlowCritic(every=3)
+    moved = [float(every.follow(slow, fast, jnp.asarray(i))["w"][0]) for i in range(6)]
+    assert moved == [0, 0, 1, 0, 0, 1]
+
+
+# --- sources ----------------------------------------------------------------------------------
+class Clock(AbstractWorld):
+    """Counts the steps of an episode; the action is paid, and ends it if it is above 0.9."""
+
+    max_episode_steps: ClassVar[int | None] = 4
+
+    @property
+    def observation_space(self):
+        return gym.spaces.Box(-1, 100, (1,))
+
+    @property
+    def action_space(self):
+        return gym.spaces.Box(-1, 1, (1,))
+
+    @property
+    def state_names(self):
+        return ("time",)
+
+    def initial(self):
+        return Deterministic(jnp.zeros(1))
+
+    def law(self, state, action):
+        return Deterministic(state + 1)
+
+    def entropy(self, state, action):
+        return jnp.zeros(())
+
+    def reward(self, state, action, next_state):
+        return 10 * next_state[0] + action[0]
+
+    def discount(self, state, action, next_state):
+        return jnp.where(action[0] > 0.9, 0.0, 1.0)
+
+    def render(self, state):
+        return np.zeros((1, 1, 3), np.uint8)
+
+
+def act_by_number(agent, memory, observation, is_first, *, key):
+    """A number of its own for each row of a copy, whatever the source: 3 sin(row)."""
+    return memory + 1, 3 * jnp.sin(jnp.asarray([memory], float)), observation[0]
+
+
+def through(source, chunks=3, length=7):
+    place, memory, found = source.start(5), jnp.arange(source.num_envs), []
+    for chunk in range(chunks):
+        memory, place, steps, aux = source.collect(
+            act_by_number, None, memory, place, key=jax.random.key(chunk), length=length
+        )
+        np.testing.assert_array_equal(aux, steps.observation[..., 0])
+        found.append(steps)
+    return jax.tree.map(lambda *x: np.concatenate(x), *found)
+
+
+def make_clock():
+    return gym.wrappers.TimeLimit(WorldEnv(Clock()), 4)
+
+
+def test_both_sources_give_the_same_rows():
+    of_world, of_gym = through(WorldSource(Clock(), 3)), through(GymSource(make_clock, 3))
+    for name in ("observation", "action", "reward", "is_first", "is_last", "is_terminal"):
+        np.testing.assert_allclose(
+            getattr(of_world, name), getattr(of_gym, name), rtol=1e-6, err_msg=name
+        )
+
+
+def test_rows_keep_the_time_convention():
+    rows = through(WorldSource(Clock(), 3))
+    first, last, terminal = rows.is_first, rows.is_last, rows.is_terminal
+    assert first[0].all()
+    np.testing.assert_array_equal(first[1:], last[:-1])
+    np.testing.assert_array_equal(rows.reward[first], 0.0)
+    # A reward is that of the action before, on arrival at the time that is seen.
+    inside = ~first[1:]
+    arrived = 10 * rows.observation[1:, :, 0] + rows.action[:-1, :, 0]
+    np.testing.assert_allclose(rows.reward[1:][inside], arrived[inside], rtol=1e-6)
+    # Both ends occur, and are told apart; actions are clipped to [-1, 1].
+    np.testing.assert_array_equal(terminal[1:][inside], rows.action[:-1, :, 0][inside] > 0.9)
+    assert terminal.any()
+    assert (last & ~terminal).any()
+    assert np.all(rows.observation[last & ~terminal] == 4)
+    assert np.abs(rows.action).max() == 1.0
+
+
+def test_returns_of_episodes_cross_chunks():
+    rows = through(WorldSource(Clock(), 3))
+    whole, _ = episode_returns(rows, Running.begin(3))
+    running, parts = Running.begin(3), []
+    for start in range(0, 21, 5):
+        part = jax.tree.map(lambda x, start=start: x[start : start + 5], rows)
+        ended, running = episode_returns(part, running)
+        parts += ended
+    assert [(e.total, e.length) for e in parts] == [(e.total, e.length) for e in whole]
+    first_end = np.argmax(rows.is_last[:, 0])
+    mine = [e for e in whole if e.length == first_end]
+    assert any(np.isclose(e.total, rows.reward[: first_end + 1, 0].sum()) for e in mine)
+
+
+def test_what_is_no_environment_is_refused():
+    with pytest.raises(TypeError, match="a registered id"):
+        make_source(3, 1)
+    with pytest.raises(ValueError, match="not registered"):
+        make_source("Nowhere-v0", 1)
+
+
+def test_an_environment_that_returns_nan_is_named():
+    class Broken(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (1,))
+        action_space = gym.spaces.Box(-1, 1, (1,))
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(1, np.float32), float("nan"), False, False, {}
+
+    with pytest.raises(ValueError, match="environment 0 returned"):
+        through(GymSource(Broken, 2))

@@ -1,0 +1,109 @@
+"""PPO: ends of two kinds, the clipped objective, and a world whose best return is known."""
+
+import equinox as eqx
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stochwm.agents import AgentDiverged, PPOConfig, Steps, train_ppo
+from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic
+from stochwm.data import flat_space
+from stochwm.envs import Doors
+
+CONFIG = PPOConfig(gamma=0.9, lambda_=0.8)
+DISCRETE, BOX = gym.spaces.Discrete(2), gym.spaces.Box(-2, 2, (1,))
+
+
+def rows(reward, first=(), last=(), terminal=()):
+    number = len(reward)
+    flag = lambda where: jnp.asarray(np.isin(np.arange(number), where))  # noqa: E731
+    wide = jnp.zeros((number, 1))
+    return Steps(wide, wide, jnp.asarray(reward, float), flag(first), flag(last), flag(terminal))
+
+
+def test_a_truncated_episode_is_worth_what_a_longer_one_is():
+    """Where the value is right everywhere, nothing is gained by any step, cut off or not."""
+    always = 1 / (1 - CONFIG.gamma)  # one unit of reward a step, for ever
+    value = jnp.full(6, always)
+    cut = rows([0, 1, 1, 0, 1, 1], first=[0, 3], last=[2])
+    advantage, returns = advantages(cut, value, CONFIG)
+    np.testing.assert_allclose(np.asarray(advantage)[[0, 1, 3, 4]], 0.0, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(returns)[[0, 1, 3, 4]], always, rtol=1e-6)
+
+
+def test_a_terminal_state_is_worth_nothing():
+    value = jnp.full(4, 10.0)
+    ended = rows([0, 1, 1, 0], first=[0, 3], last=[2], terminal=[2])
+    _, returns = advantages(ended, value, CONFIG)
+    # R_1 = 1; R_0 = 1 + gamma ((1 - lambda) 10 + lambda 1)
+    np.testing.assert_allclose(returns[:2], [1 + 0.9 * (0.2 * 10 + 0.8), 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
+def test_the_objective_by_hand(space):
+    """The clipped objective, rows of weight 0 left out, in plain NumPy."""
+    agent = make_actor_critic(
+        flat_space(gym.spaces.Box(-1, 1, (3,))), flat_space(space), CONFIG, key=jax.random.key(0)
+    )
+    random = np.random.default_rng(0)
+    observation = jnp.asarray(random.normal(size=(5, 3)), float)
+    policy = jax.vmap(agent.policy)(observation)
+    action = jax.vmap(lambda p, k: p.sample(seed=k))(policy, jax.random.split(jax.random.key(1), 5))
+    log_prob = np.asarray(jax.vmap(lambda p, a: p.log_prob(a))(policy, action))
+    ratio = np.array([1.0, 1.5, 0.5, 1.1, 0.9])
+    advantage, returns = random.normal(size=5), random.normal(size=5)
+    weight = np.array([1.0, 1.0, 1.0, 0.0, 1.0])
+    value = np.asarray(jax.vmap(agent.value)(observation))
+    old_value = value + np.array([0.0, 0.5, -0.5, 0.0, 0.1])
+    batch = Batch(
+        observation,
+        action,
+        *(jnp.asarray(x, float) for x in (log_prob - np.log(ratio), advantage, returns)),
+        jnp.asarray(old_value, float),
+        jnp.asarray(weight, float),
+    )
+    total, parts = loss_of(agent, batch, CONFIG)
+
+    used = weight > 0
+    a = advantage[used]
+    a = (a - a.mean()) / a.std()
+    r = ratio[used]
+    expected_policy = -np.mean(np.minimum(r * a, np.clip(r, 0.8, 1.2) * a))
+    near = old_value + np.clip(value - old_value, -0.2, 0.2)
+    errors = np.maximum((value - returns) ** 2, (near - returns) ** 2)[used]
+    np.testing.assert_allclose(parts["policy_loss"], expected_policy, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(parts["value_loss"], 0.5 * errors.mean(), rtol=1e-4)
+    expected = expected_policy + 0.25 * errors.mean() - 0.01 * parts["entropy"]
+    np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+def test_it_finds_the_best_policy_of_a_small_world():
+    """Doors of one stage: always safe gives 0.72, looking at the door 1."""
+    config = PPOConfig(width=16, rollout=64, learning_rate=1e-2, entropy=0.003)
+    world = Doors(stages=1, doors=2, safe=0.6, forced=0.3)
+    trained = train_ppo(world, config, steps=12_000, seed=0, progress=False)
+    returns = [row["mean_return"] for row in trained.history]
+    assert np.mean(returns[:2]) < 0.7
+    assert np.mean(returns[-3:]) > 0.93
+    again = train_ppo(world, config, steps=2_000, seed=0, progress=False)
+    # Another length is another schedule of the learning rate: only the first rollout is the same.
+    assert again.history[0]["mean_return"] == trained.history[0]["mean_return"]
+
+
+def test_divergence_is_named():
+    poisoned = eqx.tree_at(lambda world: world.safe, Doors(1, 2), jnp.asarray(jnp.inf))
+    config = PPOConfig(width=16, rollout=64)
+    with pytest.raises(AgentDiverged, match="before environment step 512"):
+        train_ppo(poisoned, config, steps=600, progress=False)
+
+
+def test_actions_without_bounds_are_refused():
+    with pytest.raises(ValueError, match="finite bounds"):
+        make_actor_critic(
+            flat_space(BOX),
+            flat_space(gym.spaces.Box(-np.inf, np.inf, (1,))),
+            CONFIG,
+            key=jax.random.key(0),
+        )
