@@ -33,7 +33,10 @@ class DreamerConfig:
 
     Attributes:
         latent: what the drawn part of a state is.
-        deter, width, depth, blocks: sizes of the `RSSM` and of the networks on it.
+        deter: size of the recurrent part of a state.
+        width: hidden units a layer, of all networks.
+        depth: hidden layers of the heads, the actor and the critic.
+        blocks: diagonal blocks of the recurrent cell.
         patch: side of the patches that a picture is cut into, in pixels.
         scalar: how reward and value are predicted.
         divergence: what holds posterior and prior together, see `stochwm.training.kl`.
@@ -50,7 +53,8 @@ class DreamerConfig:
         slow_critic: what a slowly following critic is for.
         replay_critic: weight of the critic's loss on real rewards.
         optimizer: makes the optimiser of a `Dreamer`.
-        batch_size, sequence_length: of what is replayed for an update.
+        batch_size: sequences that are replayed for an update.
+        sequence_length: their rows.
         train_ratio: replayed steps for each step of the environment.
         num_envs: environments that are stepped side by side.
         prefill: steps of random actions before the first update.

@@ -36,13 +36,17 @@ class PPOConfig:
     """The choices of PPO.
 
     Attributes:
-        width, depth: hidden units and hidden layers of actor and critic.
+        width: hidden units a layer, of actor and critic.
+        depth: their hidden layers.
         num_envs: environments that are stepped side by side.
         rollout: rows of each environment between updates.
-        epochs, minibatches: passes over what was collected, and parts of each pass.
-        gamma, lambda_: of the advantages.
+        epochs: passes over what was collected.
+        minibatches: parts of each pass.
+        gamma: the discount factor of a step.
+        lambda_: of the advantages.
         clip: how far the probability ratio may go from 1 and still count.
-        value_weight, entropy: weights in the loss.
+        value_weight: of the critic's loss.
+        entropy: weight of the policy's entropy.
         learning_rate: at the start; it falls to 0 along the run.
         max_norm: of the gradient.
     """

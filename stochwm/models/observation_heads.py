@@ -100,8 +100,8 @@ class AbstractDecoder(eqx.Module):
 class SymlogDecoder(AbstractDecoder):
     """Numbers of any size: normal after `symlog`.
 
-    The default scale makes the loss the squared error in symlog space, as in DreamerV3. It is no
-    statement about the noise: `fit_observation_scale` finds the one that the data show.
+    With a scale of `UNIT_SQUARES` the loss is the squared error in symlog space, as in DreamerV3.
+    That says how errors are weighted, and nothing about how large they are.
     """
 
     network: Callable[[Array], Array]

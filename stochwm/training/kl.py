@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ..distributions import AbstractDistribution
 
-Divergence = Callable[[AbstractDistribution, AbstractDistribution], Float[Array, "*batch"]]
+Divergence = Callable[[AbstractDistribution, AbstractDistribution], Array]
 """`divergence(posterior, prior) -> nats`, a scalar for unbatched distributions."""
 
 
