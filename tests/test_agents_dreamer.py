@@ -22,7 +22,7 @@ from stochwm.agents import (
 )
 from stochwm.agents.dreamer import dream_from, replayed_returns
 from stochwm.distributions import symexp
-from stochwm.envs import Doors
+from stochwm.envs import Doors, WorldEnv
 from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
 from stochwm.training import partition_trainable
 
@@ -30,6 +30,7 @@ KEY = jax.random.key(0)
 SMALL = {
     "deter": 8,
     "width": 8,
+    "depth": 1,
     "imagined_steps": 3,
     "starts_per_sequence": 2,
     "batch_size": 2,
@@ -182,28 +183,32 @@ def test_presets_differ_where_the_papers_do():
 
 
 # --- whole runs -------------------------------------------------------------------------------
-def train(steps, **options):
+def train(env, steps, **options):
     return train_dreamer(
-        WORLD, V3, steps=steps, progress=False, log_every=16, checkpoint_every=32, **options
+        env, V3, steps=steps, progress=False, log_every=16, checkpoint_every=32, **options
     )
+
+
+ENVS = {"world": WORLD, "gymnasium": partial(WorldEnv, WORLD)}
 
 
 def without_time(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    whole = train(64)
+@pytest.mark.parametrize("env", ENVS.values(), ids=ENVS)
+def test_a_resumed_run_equals_an_uninterrupted_one(env, tmp_path):
+    whole = train(env, 64)
     assert [row["env_steps"] for row in whole.history] == [16, 32, 48, 64]
-    train(32, folder=tmp_path)
-    resumed = train(64, folder=tmp_path)
+    train(env, 32, folder=tmp_path)
+    resumed = train(env, 64, folder=tmp_path)
     assert without_time(resumed.history) == without_time(whole.history)
     jax.tree.map(
         np.testing.assert_array_equal,
         eqx.filter(whole.learner, eqx.is_array),
         eqx.filter(resumed.learner, eqx.is_array),
     )
-    other = train(32, seed=1)
+    other = train(env, 32, seed=1)
     assert without_time(other.history) != without_time(whole.history)[:2]
 
 

@@ -15,6 +15,7 @@ from stochwm.agents import (
     Steps,
     WorldSource,
     add,
+    cut,
     empty_replay,
     episode_returns,
     lambda_returns,
@@ -97,6 +98,13 @@ def test_the_newest_rows_are_in_every_batch():
         for key in jax.random.split(KEY, 5):
             newest = sample(filled(number), key=key, batch=2, length=3).reward[0]
             assert np.floor(newest[-1]) == number - 1
+
+
+def test_a_cut_ends_the_newest_rows_only():
+    for number in (4, 10):
+        last = cut(filled(number)).rows.is_last
+        assert last[(number - 1) % 7].all()
+        assert np.sum(last) == 2
 
 
 # --- actors and critics -----------------------------------------------------------------------

@@ -23,6 +23,7 @@ from .ppo import TrainedPPO as TrainedPPO
 from .ppo import train_ppo as train_ppo
 from .replay import Replay as Replay
 from .replay import add as add
+from .replay import cut as cut
 from .replay import empty_replay as empty_replay
 from .replay import sample as sample
 from .returns import lambda_returns as lambda_returns

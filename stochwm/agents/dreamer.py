@@ -68,7 +68,7 @@ class DreamerConfig:
     optimizer: Callable[[], optax.GradientTransformation]
     deter: int = 128
     width: int = 64
-    depth: int = 1
+    depth: int = 2
     blocks: int = 1
     patch: int = 8
     horizon: float = 333.0

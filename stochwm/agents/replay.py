@@ -40,6 +40,14 @@ def add(replay: Replay, steps: Steps) -> Replay:
     return Replay(rows, replay.written + length)
 
 
+def cut(replay: Replay) -> Replay:
+    """The newest rows as the last of their episodes: truncated, for what comes is of others."""
+    capacity = replay.rows.reward.shape[0]
+    newest = (replay.written - 1) % capacity
+    is_last = replay.rows.is_last.at[newest].set(True)
+    return eqx.tree_at(lambda held: held.rows.is_last, replay, is_last)
+
+
 def sample(replay: Replay, *, key: PRNGKeyArray, batch: int, length: int) -> Steps:
     """Windows `[batch, length]` of single environments, each as likely as any other.
 

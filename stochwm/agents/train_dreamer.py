@@ -29,7 +29,7 @@ from .dreamer import (
 )
 from .dreamer_build import make_learner
 from .errors import check_row
-from .replay import Replay, add, empty_replay, sample
+from .replay import Replay, add, cut, empty_replay, sample
 from .source import AbstractSource, make_source
 from .steps import Finished, Running, episode_returns
 
@@ -54,7 +54,7 @@ class Progress(eqx.Module):
     learner: Learner
     replay: Replay
     memory: Memory
-    place: PyTree[Array]
+    place: PyTree
     """Of the environments, where those can be saved."""
     running: Running
     chunk: Array
@@ -140,6 +140,7 @@ def _loaded(folder: str | os.PathLike, state: Progress, source: AbstractSource) 
     if source.can_be_saved:
         return load_step(folder, state)
     loaded = load_step(folder, eqx.tree_at(_place, state, None))
+    loaded = eqx.tree_at(lambda s: s.replay, loaded, cut(loaded.replay))
     return eqx.tree_at(_place, loaded, state.place, is_leaf=lambda x: x is None)
 
 
@@ -189,9 +190,10 @@ class _Job:
         """One chunk of acting and learning; with `restart`, at the beginning of episodes."""
         chunk = int(state.chunk)
         key_act, key_learn = jax.random.split(jax.random.fold_in(self.key, chunk + 1))
-        place, running = state.place, state.running
+        place, running, replay = state.place, state.running, state.replay
         if restart:
             place = self.source.start(_seed_of(self.seed, chunk))
+            replay = cut(replay)
         at_random = chunk * self.steps_per_chunk < self.config.prefill
         memory, place, steps, _ = self.source.collect(
             act_at_random if at_random else act,
@@ -202,7 +204,7 @@ class _Job:
             length=CHUNK,
         )
         finished, running = episode_returns(steps, running)
-        replay, learner, metrics = add(state.replay, steps), state.learner, None
+        replay, learner, metrics = add(replay, steps), state.learner, None
         if (chunk + 1) * self.steps_per_chunk >= self.config.prefill:
             keys = jax.random.split(key_learn, self.updates)
             learner, metrics = _learn(learner, replay, keys, self.guard, self.config)
