@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stochwm.agents import GymSource, WorldSource
-from stochwm.agents.evaluate import evaluate_policy
+from stochwm.agents import GymSource, WorldSource, evaluate_policy
 from stochwm.distributions import OneHotCategoricals
 from stochwm.envs import AbstractWorld, WorldEnv
 

@@ -12,7 +12,7 @@ from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic
 from stochwm.data import flat_space
 from stochwm.envs import Doors
 
-CONFIG = PPOConfig(gamma=0.9, lambda_=0.8)
+CONFIG = PPOConfig(width=16, gamma=0.9, lambda_=0.8)
 DISCRETE, BOX = gym.spaces.Discrete(2), gym.spaces.Box(-2, 2, (1,))
 
 
@@ -56,12 +56,10 @@ def test_the_objective_by_hand(space):
     advantage, returns = random.normal(size=5), random.normal(size=5)
     weight = np.array([1.0, 1.0, 1.0, 0.0, 1.0])
     value = np.asarray(jax.vmap(agent.value)(observation))
-    old_value = value + np.array([0.0, 0.5, -0.5, 0.0, 0.1])
     batch = Batch(
         observation,
         action,
         *(jnp.asarray(x, float) for x in (log_prob - np.log(ratio), advantage, returns)),
-        jnp.asarray(old_value, float),
         jnp.asarray(weight, float),
     )
     total, parts = loss_of(agent, batch, CONFIG)
@@ -71,8 +69,7 @@ def test_the_objective_by_hand(space):
     a = (a - a.mean()) / a.std()
     r = ratio[used]
     expected_policy = -np.mean(np.minimum(r * a, np.clip(r, 0.8, 1.2) * a))
-    near = old_value + np.clip(value - old_value, -0.2, 0.2)
-    errors = np.maximum((value - returns) ** 2, (near - returns) ** 2)[used]
+    errors = ((value - returns) ** 2)[used]
     np.testing.assert_allclose(parts["policy_loss"], expected_policy, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts["value_loss"], 0.5 * errors.mean(), rtol=1e-4)
     expected = expected_policy + 0.25 * errors.mean() - 0.01 * parts["entropy"]
@@ -81,15 +78,15 @@ def test_the_objective_by_hand(space):
 
 def test_it_finds_the_best_policy_of_a_small_world():
     """Doors of one stage: always safe gives 0.72, looking at the door 1."""
-    config = PPOConfig(width=16, rollout=64, learning_rate=1e-2, entropy=0.003)
+    small = {"width": 16, "rollout": 64, "epochs": 4, "minibatches": 4}
+    config = PPOConfig(learning_rate=1e-2, entropy=0.003, **small)
     world = Doors(stages=1, doors=2, safe=0.6, forced=0.3)
     trained = train_ppo(world, config, steps=12_000, seed=0, progress=False)
     returns = [row["mean_return"] for row in trained.history]
     assert np.mean(returns[:2]) < 0.7
     assert np.mean(returns[-3:]) > 0.93
-    again = train_ppo(world, config, steps=2_000, seed=0, progress=False)
-    # Another length is another schedule of the learning rate: only the first rollout is the same.
-    assert again.history[0]["mean_return"] == trained.history[0]["mean_return"]
+    again = train_ppo(world, config, steps=12_000, seed=0, progress=False)
+    assert [row["mean_return"] for row in again.history] == returns
 
 
 def test_divergence_is_named():

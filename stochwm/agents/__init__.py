@@ -17,6 +17,7 @@ from .dreamer_presets import v1_tiny as v1_tiny
 from .dreamer_presets import v2_tiny as v2_tiny
 from .dreamer_presets import v3_tiny as v3_tiny
 from .errors import AgentDiverged as AgentDiverged
+from .evaluate import evaluate_policy as evaluate_policy
 from .ppo import ActorCritic as ActorCritic
 from .ppo import PPOConfig as PPOConfig
 from .ppo import TrainedPPO as TrainedPPO
