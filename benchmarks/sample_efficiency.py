@@ -1,0 +1,96 @@
+"""How many steps of an environment an agent needs: Dreamer beside PPO.
+
+    python benchmarks/sample_efficiency.py --seeds 3 --only cartpole
+
+cartpole   CartPole-v1, `v3_tiny`, 12,000 steps; PPO 60,000.
+doors      Doors, `v3_tiny` with an entropy weight of 0.02, 12,000 steps; PPO 40,000. The best
+           return is 5.
+
+An agent has reached a return when the episodes that ended within its last 2,000 steps return that
+much on average; `reached` is after how many steps, as large as the whole run where it never was,
+and `best` is the best such average. Returns are those of the sampling policy while it learns.
+Prints a table with the spread over seeds, writes JSON, draws the returns against steps and against
+seconds in `results/sample_efficiency_TASK.png`, and exits with 1 if a target is missed.
+"""
+
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import matplotlib.pyplot as plt
+from _report import RESULTS, run_tasks
+
+from stochwm.agents import PPOConfig, train_dreamer, train_ppo, v3_tiny
+from stochwm.envs import Doors
+
+WINDOW = 2_000
+
+
+def compare(
+    name: str, env: Any, config: Any, steps: tuple[int, int], goal: float, ppo: PPOConfig, seed: int
+) -> dict[str, float]:
+    """Both agents on one environment and one seed."""
+    histories = {}
+    started = time.perf_counter()
+    histories["dreamer"] = train_dreamer(env, config, steps=steps[0], seed=seed).history
+    seconds = time.perf_counter() - started
+    histories["ppo"] = train_ppo(env, ppo, steps=steps[1], seed=seed).history
+    draw(name, histories, seed)
+    result = {"dreamer_seconds": seconds}
+    for agent, history in histories.items():
+        averages = trailing(history)
+        result[f"{agent}_best"] = max(value for _, value in averages)
+        reached = [step for step, value in averages if value >= goal]
+        result[f"{agent}_reached"] = float(reached[0] if reached else history[-1]["env_steps"])
+    result["ratio"] = result["ppo_reached"] / result["dreamer_reached"]
+    return result
+
+
+def trailing(history: list[dict]) -> list[tuple[int, float]]:
+    """Steps, and the mean return of the episodes that ended within `WINDOW` steps before."""
+    averages = []
+    for i, row in enumerate(history):
+        since = row["env_steps"] - WINDOW
+        rows = [r for r in history[: i + 1] if r["env_steps"] > since and r["episodes"]]
+        number = sum(r["episodes"] for r in rows)
+        if since >= 0 and number:
+            total = sum(r["episodes"] * r["mean_return"] for r in rows)
+            averages.append((row["env_steps"], total / number))
+    return averages
+
+
+def draw(name: str, histories: dict[str, list[dict]], seed: int) -> None:
+    """Returns against steps and seconds; seeds are added to one figure."""
+    figure = plt.figure(name, figsize=(9, 3.5), layout="constrained")
+    panels = figure.axes or figure.subplots(1, 2, sharey=True)
+    for panel, axis, label in zip(
+        panels, ("env_steps", "seconds"), ("steps of the environment", "seconds"), strict=True
+    ):
+        for (agent, history), colour in zip(histories.items(), ("C0", "C1"), strict=True):
+            rows = [row for row in history if row["mean_return"] is not None]
+            x, y = [row[axis] for row in rows], [row["mean_return"] for row in rows]
+            panel.plot(x, y, color=colour, alpha=0.7, label=agent if seed == 0 else None)
+        panel.set(xlabel=label, xscale="log")
+    panels[0].set_ylabel("return of an episode")
+    panels[0].legend()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    figure.savefig(RESULTS / f"sample_efficiency_{name}.png", dpi=120)
+
+
+DREAMER, PPO = v3_tiny(), PPOConfig()
+CURIOUS = v3_tiny(entropy=0.02)  # returns are below 10 here, and 3e-4 is then next to nothing
+TASKS = {
+    "cartpole": (
+        partial(compare, "cartpole", "CartPole-v1", DREAMER, (12_000, 60_000), 450.0, PPO),
+        {"dreamer_best": (">=", 450.0), "dreamer_seconds": ("<=", 360.0), "ratio": (">=", 8.0)},
+    ),
+    "doors": (
+        partial(compare, "doors", Doors(), CURIOUS, (12_000, 40_000), 4.75, PPO),
+        {"dreamer_best": (">=", 4.75)},
+    ),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(run_tasks(__doc__.splitlines()[0], "sample_efficiency", TASKS))
