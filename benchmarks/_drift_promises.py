@@ -111,7 +111,7 @@ def learned(world, train, validation, seed: int, noise: float) -> Markov:
     return Markov(categorical(rows, spaces, loss, seed))
 
 
-def categorical(rows, spaces, loss, seed: int) -> Ensemble:
+def categorical(rows, spaces, loss, seed: int, *, updates: int = 1_500) -> Ensemble:
     """Five categoricals of what comes next."""
     make = lambda key: Categorical(  # noqa: E731
         *(space.size for space in spaces), width=64, key=key
@@ -121,10 +121,10 @@ def categorical(rows, spaces, loss, seed: int) -> Ensemble:
         Ensemble(make, 5, key=key_model),
         rows[0],
         loss,
-        default_optimizer(1_500, weight_decay=1e-2),
+        default_optimizer(updates, weight_decay=1e-2),
         key=key_fit,
         validation=rows[1],
-        steps=1_500,
+        steps=updates,
         bootstrap=False,
         progress=False,
     ).model

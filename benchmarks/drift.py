@@ -9,6 +9,10 @@ pendulum         Trained from slow starts, asked from fast ones; the same along 
 promises         `FalseAlarm` and `Coverage` on 500 fresh episodes of four worlds: how far a
                  measured rate is above the promised one, in half-widths of its binomial 95 %
                  interval.
+long             1,000 steps on Fork, Galton, Pendulum and Wet-Chicken: distance to the law with and
+                 without a guard, after one-step and multi-step training, and trusted horizons
+                 over those at which the law really leaves the model's regions too often, or is too
+                 far away.
 cost             Time of a watched rollout over that of a bare one, 5 members, 1,000 particles.
 
 The truth is a distance between distributions, never the realised error: in a random world that
@@ -19,6 +23,7 @@ target is missed. Seeds change everything: data, initial weights, batches, test 
 import sys
 
 from _drift_cost import cost
+from _drift_long import long
 from _drift_promises import promises
 from _drift_shift import chicken_shift, pendulum
 from _report import run_tasks
@@ -30,6 +35,16 @@ TASKS = {
     ),
     "pendulum": (pendulum, {"auroc_cumulative_50": (">=", 0.979), "auroc_least": (">=", 0.5)}),
     "promises": (promises, {"over_most": ("<=", 1.0)}),
+    "long": (
+        long,
+        {
+            "ratio_least": (">=", 0.7),
+            "above_most": ("<=", 0.1),
+            "energy_ratio_least": (">=", 0.7),
+            "energy_above_most": ("<=", 0.1),
+            "excess_most": ("<=", 0.05),
+        },
+    ),
     "cost": (cost, {"default_most": ("<=", 1.15)}),
 }
 
