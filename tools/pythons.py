@@ -1,7 +1,6 @@
 """Print the path of one working interpreter for each Python version asked for, if it is present.
 
     python tools/pythons.py 3.12 3.13
-    python tools/pythons.py --last 3.12 3.13    # only of the last one that is present
 
 A launcher such as a pyenv shim may stand on the PATH without the version behind it being active,
 so every candidate is started once, and pyenv, where there is one, is asked for the versions it has.
@@ -46,12 +45,9 @@ def find(wanted: str) -> str | None:
 
 
 if __name__ == "__main__":
-    only_last = sys.argv[1:2] == ["--last"]
-    for version in reversed(sys.argv[1 + only_last :]):
+    for version in sys.argv[1:]:
         path = find(version)
         if path is None:
             print(f"python {version}: not present, skipped", file=sys.stderr)
         else:
             print(path)
-            if only_last:
-                break
