@@ -107,6 +107,7 @@ lowest:  ## install and try the package with the lowest versions that it admits
 FORCE:
 
 release: smoke lowest strict  ## what is tried before a release, beside CI: takes an hour
+	$(MAKE) test ARGS="-m processes"
 	$(MAKE) x64 X64=tests
 
 # --- upkeep -----------------------------------------------------------------------------------

@@ -149,10 +149,9 @@ def updated(config):
     return once, *step(once, batch())
 
 
-@pytest.mark.parametrize("config", [V3, V1], ids=["v3", "v1"])
-def test_updates_move_every_parameter_and_nothing_else(config):
+def test_updates_move_every_parameter_and_nothing_else():
     """A parameter that no loss reaches has a gradient of 0, which no optimiser here moves."""
-    before, (_, after, metrics) = learner(config), updated(config)
+    before, (_, after, metrics) = learner(V3), updated(V3)
     assert int(after.updates) == 2
     trainable = lambda made: partition_trainable(made.agent)[0]  # noqa: E731
     fixed = lambda made: eqx.filter(partition_trainable(made.agent)[1], eqx.is_array)  # noqa: E731

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "jax-tests" / "devices"
 
@@ -152,6 +154,8 @@ def outcomes(ranks):
     return [(rank.returncode, *output) for rank, output in zip(ranks, outputs, strict=True)]
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_two_processes_share_the_work():
     for code, out, err in outcomes(start_ranks(WORK)):
         assert code == 0, err
@@ -177,6 +181,8 @@ if sys.argv[4] == "compare":
 """
 
 
+@pytest.mark.slow
+@pytest.mark.processes
 def test_a_killed_rank_ends_the_other_and_both_resume(tmp_path):
     (code, _, err), (killed, *_) = outcomes(start_ranks(DIE, str(tmp_path), "die"))
     assert killed == -signal.SIGKILL
