@@ -4,6 +4,7 @@ import dataclasses
 from functools import cache, partial
 
 import equinox as eqx
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,15 @@ from stochwm.agents import (
     v1_tiny,
     v3_tiny,
 )
-from stochwm.agents.dreamer import dream_from, replayed_returns
+from stochwm.agents.dreamer import (
+    Dream,
+    dream_from,
+    loss_of_actor,
+    loss_of_critic,
+    range_of,
+    replayed_returns,
+)
+from stochwm.data import flat_space
 from stochwm.distributions import symexp
 from stochwm.envs import Doors, WorldEnv
 from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
@@ -139,6 +148,70 @@ def test_replayed_returns_stop_at_the_end_of_an_episode():
         np.testing.assert_array_equal(weight, [1.0, 0.0, 1.0])
 
 
+def a_dream():
+    """A dream of three steps, made up."""
+    agent, random = learner(V3).agent, np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(random.normal(size=shape), float)  # noqa: E731
+    action = jnp.eye(2)[jnp.array([0, 1, 0])]
+    weight = jnp.array([1.0, 0.9, 0.5])
+    features = draw(4, agent.model.feature_size)
+    return Dream(features, action, draw(3), draw(3), weight, jnp.ones(3))
+
+
+def test_what_the_actor_minimises():
+    """REINFORCE by hand: log probability times advantage over the scale, and the entropy."""
+    agent, dream, scale = learner(V3).agent, a_dream(), 2.0
+    loss, entropy = loss_of_actor(agent, V3, scale, dream)
+    logits = np.stack([np.asarray(agent.actor(x)) for x in dream.features[:-1]])
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    probs = 0.99 * probs + 0.01 / 2
+    log_prob = np.log(probs[np.arange(3), [0, 1, 0]])
+    advantage = np.asarray(dream.returns - dream.value) / scale
+    expected_entropy = -np.sum(probs * np.log(probs), axis=1)
+    np.testing.assert_allclose(entropy, expected_entropy, rtol=1e-4)
+    gain = log_prob * advantage + 3e-4 * expected_entropy
+    np.testing.assert_allclose(loss, -np.array([1.0, 0.9, 0.5]) * gain, rtol=1e-4)
+
+
+def test_the_actor_of_v1_climbs_its_returns():
+    agent = learner(V1).agent
+    dream = eqx.tree_at(lambda d: d.features, a_dream(), jnp.ones((4, agent.model.feature_size)))
+    loss, entropy = loss_of_actor(agent, V1, 1.0, dream)
+    np.testing.assert_allclose(loss, -dream.weight * (dream.returns + 1e-3 * entropy), rtol=1e-5)
+
+
+def test_what_the_critic_minimises():
+    """Cross-entropies towards the returns and towards what the slow critic says."""
+    start, dream = learner(V3), a_dream()
+    agent, slow, scalar = start.agent, start.slow_critic, V3.scalar
+    features = dream.features[:-1]
+    loss = loss_of_critic(agent, slow, V3, features, dream.returns, dream.weight)
+    for t, x in enumerate(features):
+        log_probs = np.asarray(jax.nn.log_softmax(agent.critic(x)))
+        towards = [scalar.two_hot(dream.returns[t]), scalar.two_hot(scalar.mean(slow(x)))]
+        expected = -sum(np.sum(np.asarray(target) * log_probs) for target in towards)
+        np.testing.assert_allclose(loss[t], dream.weight[t] * expected, rtol=1e-4)
+
+
+def test_the_range_of_returns_follows_slowly():
+    start = eqx.tree_at(
+        lambda m: (m.low, m.high), learner(V3), (jnp.asarray(2.0), jnp.asarray(8.0))
+    )
+    low, high = range_of(jnp.arange(101.0).reshape(1, -1), start)
+    np.testing.assert_allclose([low, high], [0.99 * 2 + 0.05, 0.99 * 8 + 0.95], rtol=1e-5)
+
+
+def test_a_picture_goes_through_every_loss():
+    """Shapes only: nothing is compiled."""
+    shape, box = (4, 4, 3), gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+    config = dataclasses.replace(V3, patch=2)
+    made = make_learner(flat_space(box), SPACES[1], config, image=shape, key=KEY)
+    rows = eqx.tree_at(lambda r: r.observation, batch(), jnp.ones((2, 4, 48)))
+    update = make_update(config)
+    after, _ = jax.eval_shape(lambda m, r: update(m, r, key=KEY), made, rows)
+    assert jax.tree.structure(after) == jax.tree.structure(made)
+
+
 # --- one update -------------------------------------------------------------------------------
 @cache
 def updated(config):
@@ -217,6 +290,10 @@ def test_a_run_that_diverges_names_the_step(tmp_path):
         train_dreamer(poisoned, V3, steps=64, progress=False, log_every=16, folder=tmp_path)
 
 
-def test_too_small_a_prefill_is_refused():
+def test_impossible_numbers_are_refused():
     with pytest.raises(ValueError, match="prefill must be at least"):
         train_dreamer(WORLD, dataclasses.replace(V3, prefill=2), steps=16, progress=False)
+    with pytest.raises(ValueError, match="capacity must be at least prefill"):
+        train_dreamer(WORLD, dataclasses.replace(V3, capacity=8), steps=16, progress=False)
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        train_dreamer(WORLD, V3, steps=0, progress=False)

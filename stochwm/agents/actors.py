@@ -53,10 +53,9 @@ class BoundedNormalActor(AbstractActorHead):
         return 2 * len(self.low)
 
     def __call__(self, raw: Float[Array, " outputs"]) -> DiagNormal:
-        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         loc, scale = jnp.split(raw, 2)
         unit = DiagNormal(jnp.tanh(loc), 0.1 + 0.9 * jax.nn.sigmoid(scale + 2.0))
-        return unit.affine(0.5 * (high + low), 0.5 * (high - low))
+        return from_unit(unit, self.low, self.high)
 
 
 def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:
@@ -65,14 +64,26 @@ def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:
     Raises:
         ValueError: another space.
     """
+    check_actions(space)
     if space.discrete:
         return OneHotActor(tuple(size for _, size in space.groups), unimix)
-    if space.groups or not np.isfinite([space.low, space.high]).all():
+    return BoundedNormalActor(space.low, space.high)
+
+
+def check_actions(space: FlatSpace) -> None:
+    """Raise `ValueError` unless actions are all categories, or all numbers with finite bounds."""
+    finite = np.isfinite([space.low, space.high]).all()
+    if not space.discrete and (space.groups or not finite):
         raise ValueError(
-            f"actions must be all categories or all numbers with finite bounds, but are "
+            "actions must be all categories or all numbers with finite bounds, but are "
             f"{space.names} in [{space.low}, {space.high}]."
         )
-    return BoundedNormalActor(space.low, space.high)
+
+
+def from_unit(unit: DiagNormal, low: tuple[float, ...], high: tuple[float, ...]) -> DiagNormal:
+    """A normal in units of half the range, around its middle, in the units of the bounds."""
+    bottom, top = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    return unit.affine(0.5 * (top + bottom), 0.5 * (top - bottom))
 
 
 def clip_action(space: FlatSpace, action: Float[Array, "*envs action"]) -> Array:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ..data import FlatSpace
@@ -46,14 +45,12 @@ def make_learner(
         key: for the initial weights.
 
     Raises:
-        ValueError: an action without bounds.
+        ValueError: actions that are neither categories nor numbers with finite bounds.
     """
     key_model, key_actor, key_critic = jax.random.split(key, 3)
-    bounds = np.asarray(action_space.low), np.asarray(action_space.high)
-    if not np.isfinite(bounds).all():
-        raise ValueError(f"actions must have finite bounds, but they are {bounds[0]}, {bounds[1]}.")
+    head = make_actor_head(action_space, unimix=config.unimix)
     model = RSSM(
-        action_bounds=bounds,
+        action_bounds=(action_space.low, action_space.high),
         latent=config.latent,
         embedding=config.width,
         reward_scalar=config.scalar,
@@ -65,7 +62,6 @@ def make_learner(
         key=key_model,
         **_observation_heads(observation_space, config, image, jax.random.fold_in(key_model, 1)),
     )
-    head = make_actor_head(action_space, unimix=config.unimix)
     shape: dict[str, Any] = {"width": config.width, "depth": config.depth}
     actor = Perceptron(
         model.feature_size, head.outputs, **shape, output_scale=ACTOR_SCALE, key=key_actor

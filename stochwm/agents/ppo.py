@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ..data import FlatSpace
 from ..distributions import AbstractDistribution, DiagNormal
-from .actors import OneHotActor
+from .actors import OneHotActor, check_actions, from_unit
 from .errors import check_row
 from .returns import lambda_returns
 from .source import make_source
@@ -83,9 +83,8 @@ class ActorCritic(eqx.Module):
         raw = self.actor(observation)
         if self.space.discrete:
             return OneHotActor(tuple(size for _, size in self.space.groups))(raw)
-        low, high = (np.asarray(x, np.float32) for x in (self.space.low, self.space.high))
         unit = DiagNormal(raw, jnp.exp(self.log_scale))
-        return unit.affine(0.5 * (high + low), 0.5 * (high - low))
+        return from_unit(unit, self.space.low, self.space.high)
 
     def value(self, observation: Float[Array, " observation"]) -> Float[Array, ""]:
         """The discounted return expected."""
@@ -120,12 +119,7 @@ def make_actor_critic(
     Raises:
         ValueError: actions that are neither all discrete nor all numbers with finite bounds.
     """
-    finite = np.isfinite([action_space.low, action_space.high]).all()
-    if not action_space.discrete and (action_space.groups or not finite):
-        raise ValueError(
-            "actions must be all categories or all numbers with finite bounds, but are "
-            f"{action_space.names} in [{action_space.low}, {action_space.high}]."
-        )
+    check_actions(action_space)
     key_actor, key_critic = jax.random.split(key)
     inputs, outputs = observation_space.size, action_space.size
     make = partial(_network, inputs, config=config)
@@ -247,7 +241,7 @@ def train_ppo(
     Args:
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
         config: the choices.
-        steps: of the environment, all copies together.
+        steps: of the environment, all copies together; rounded to whole rollouts.
         seed: of everything.
         log: called with each row of the history.
         progress: whether to show a bar.
@@ -256,6 +250,8 @@ def train_ppo(
         AgentDiverged: a loss is NaN or infinite.
         ValueError: spaces or numbers that do not fit together.
     """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, but is {steps}.")
     source = make_source(env, config.num_envs)
     key = jax.random.key(seed)
     agent = make_actor_critic(

@@ -38,7 +38,7 @@ class AbstractSource(abc.ABC):
     action_space: FlatSpace
     num_envs: int
     image: tuple[int, int, int] | None
-    """Height, width and channels where an observation is a picture."""
+    """Height, width and channels where an observation is a picture, a box of uint8."""
     can_be_saved: bool
     """Whether a place is arrays only, from which another process could go on."""
 
@@ -108,7 +108,7 @@ class GymSource(AbstractSource):
         self.observation_space = flat_space(space)
         self.action_space = flat_space(self._stepper.action_space, "action")
         self.image = None
-        if isinstance(space, gym.spaces.Box) and len(space.shape) == 3:
+        if isinstance(space, gym.spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
             height, width, channels = space.shape
             self.image = height, width, channels
 

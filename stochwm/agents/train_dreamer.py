@@ -97,6 +97,8 @@ def train_dreamer(
         AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
         ValueError: numbers that do not fit together.
     """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, but is {steps}.")
     source = make_source(env, config.num_envs)
     job = _Job(source, config, seed, guard)
     state, history, size = job.begin(), [], job.steps_per_chunk
@@ -166,6 +168,10 @@ class _Job:
             raise ValueError(
                 f"prefill must be at least num_envs x sequence_length = {least} steps, so that "
                 f"there is a sequence to learn from, but is {config.prefill}."
+            )
+        if config.capacity < config.prefill:
+            raise ValueError(
+                f"capacity must be at least prefill = {config.prefill}, but is {config.capacity}."
             )
 
     def begin(self) -> Progress:
