@@ -29,6 +29,7 @@ from stochwm.agents.dreamer import (
     range_of,
     replayed_returns,
 )
+from stochwm.agents.train_dreamer import _Job
 from stochwm.data import flat_space
 from stochwm.distributions import symexp
 from stochwm.envs import Doors, WorldEnv
@@ -282,6 +283,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one(env, tmp_path):
     )
     other = train(env, 32, seed=1)
     assert without_time(other.history) != without_time(whole.history)[:2]
+
+
+def test_every_chunk_draws_anew():
+    job = _Job(SOURCE, dataclasses.replace(V3, prefill=48), 0, None)
+    state = job.begin()
+    for _ in range(2):
+        state, _, _ = job.advance(state, restart=False)
+    action = state.replay.rows.action
+    assert not np.array_equal(action[:8], action[8:16])
 
 
 def test_a_run_that_diverges_names_the_step(tmp_path):

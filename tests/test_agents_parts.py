@@ -223,9 +223,14 @@ def test_returns_of_episodes_cross_chunks():
         ended, running = episode_returns(part, running)
         parts += ended
     assert [(e.total, e.length) for e in parts] == [(e.total, e.length) for e in whole]
-    first_end = np.argmax(rows.is_last[:, 0])
-    mine = [e for e in whole if e.length == first_end]
-    assert any(np.isclose(e.total, rows.reward[: first_end + 1, 0].sum()) for e in mine)
+    for env in range(3):
+        ends = np.flatnonzero(rows.is_last[:, env])
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        totals = [rows.reward[a : b + 1, env].sum() for a, b in zip(starts, ends, strict=True)]
+        mine = [e for e in whole if e.env == env]
+        np.testing.assert_allclose([e.total for e in mine], totals, rtol=1e-6)
+        assert [e.length for e in mine] == list(ends - starts)
+    assert len(whole) > 6
 
 
 def test_what_is_no_environment_is_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stochwm.agents import AgentDiverged, PPOConfig, Steps, train_ppo
-from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic
+from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic, to_batch
 from stochwm.data import flat_space
 from stochwm.envs import Doors
 
@@ -39,6 +39,17 @@ def test_a_terminal_state_is_worth_nothing():
     _, returns = advantages(ended, value, CONFIG)
     # R_1 = 1; R_0 = 1 + gamma ((1 - lambda) 10 + lambda 1)
     np.testing.assert_allclose(returns[:2], [1 + 0.9 * (0.2 * 10 + 0.8), 1.0], rtol=1e-6)
+
+
+def test_ignored_actions_have_no_weight():
+    """The action at the end of an episode did nothing; two environments, side by side."""
+    ended = rows([0, 1, 0, 1], first=[0, 2], last=[1])
+    both = jax.tree.map(lambda x: jnp.stack([x, jnp.roll(x, 1, axis=0)], axis=1), ended)
+    aux = jnp.zeros((4, 2, 1)), jnp.zeros((4, 2)), jnp.arange(8.0).reshape(4, 2)
+    batch = to_batch(both, aux, CONFIG)
+    np.testing.assert_array_equal(batch.weight.reshape(3, 2), [[1, 1], [0, 1], [1, 0]])
+    alone = advantages(ended, aux[2][:, 0], CONFIG)[0]
+    np.testing.assert_allclose(batch.advantage.reshape(3, 2)[:, 0], alone)
 
 
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])

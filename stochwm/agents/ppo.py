@@ -167,6 +167,20 @@ def advantages(
     return returns - value[:-1], returns
 
 
+def to_batch(steps: Steps, aux: tuple[Array, Array, Array], config: PPOConfig) -> Batch:
+    """Rows `[time, envs]` as one batch, the last row left out.
+
+    `aux` is what `act` recorded. Actions in the last rows of episodes were ignored: weight 0.
+    """
+    action, log_prob, value = aux
+    by_env = jax.vmap(partial(advantages, config=config), in_axes=1, out_axes=1)
+    advantage, returns = by_env(steps, value)
+    flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+    kept = (steps.observation, action, log_prob, 1.0 - steps.is_last)
+    observation, action, log_prob, weight = (flat(x[:-1]) for x in kept)
+    return Batch(observation, action, log_prob, flat(advantage), flat(returns), weight)
+
+
 def loss_of(
     agent: ActorCritic, batch: Batch, config: PPOConfig
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
@@ -192,18 +206,7 @@ def make_update(config: PPOConfig, optimizer: optax.GradientTransformation) -> C
 
     @partial(eqx.filter_jit, donate="all")
     def update(agent: ActorCritic, opt_state: PyTree, steps: Steps, aux: Any, *, key: PRNGKeyArray):
-        action, log_prob, value = aux
-        by_env = jax.vmap(partial(advantages, config=config), in_axes=1, out_axes=1)
-        advantage, returns = by_env(steps, value)
-        kept = lambda x: x[:-1].reshape(-1, *x.shape[2:])  # noqa: E731
-        rows = Batch(
-            kept(steps.observation),
-            kept(action),
-            kept(log_prob),
-            advantage.reshape(-1),
-            returns.reshape(-1),
-            kept(1.0 - steps.is_last),
-        )
+        rows = to_batch(steps, aux, config)
         number = rows.weight.shape[0]
         size = number // config.minibatches
         trainable, rest = eqx.partition(agent, eqx.is_inexact_array)
