@@ -23,9 +23,10 @@ from stochwm.agents import (
     make_source,
     sample,
 )
+from stochwm.agents.source import picture_shape
 from stochwm.data import flat_space
 from stochwm.distributions import Deterministic
-from stochwm.envs import AbstractWorld, WorldEnv
+from stochwm.envs import AbstractWorld, Curtain, WorldEnv
 
 KEY = jax.random.key(0)
 
@@ -231,6 +232,13 @@ def test_returns_of_episodes_cross_chunks():
         np.testing.assert_allclose([e.total for e in mine], totals, rtol=1e-6)
         assert [e.length for e in mine] == list(ends - starts)
     assert len(whole) > 6
+
+
+def test_both_sources_tell_pictures_from_other_boxes():
+    of_world, of_gym = WorldSource(Curtain(), 1), make_source("stochwm/Curtain-v0", 1)
+    assert of_world.image == of_gym.image == (16, 16, 1)
+    assert WorldSource(Clock(), 1).image is GymSource(make_clock, 1).image is None
+    assert picture_shape(gym.spaces.Box(0, 255, (16, 16, 1))) is None  # of float32
 
 
 def test_what_is_no_environment_is_refused():

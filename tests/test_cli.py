@@ -69,7 +69,7 @@ def test_worlds_are_listed(stochwm):
     assert code == 0
     lines = text.splitlines()
     assert [line.split()[0] for line in lines] == sorted(WORLDS)
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert all(len(line.split()) > 3 for line in lines)
 
 

@@ -32,6 +32,7 @@ CASES = {
         {"position": [-1.1], "regime": 0},
         [0.3],
     ),
+    "stochwm/Curtain-v0": ([3, 4, 1, 2], [6, 2, 0, 5], 2),
 }
 worlds = pytest.mark.parametrize("name", sorted(WORLDS))
 
@@ -264,6 +265,8 @@ def test_parameters_reach_the_world_through_make():
         ("Cricket", {"seam": 0.0}, "seam is 0.0"),
         ("HiddenSwitch", {"winds": (0.1,)}, "at least two"),
         ("HiddenSwitch", {"winds": 0.1}, "winds is 0.1"),
+        ("Curtain", {"columns": 4}, "columns is 4"),
+        ("Curtain", {"gust": 1.5}, "gust is 1.5"),
     ):
         with pytest.raises(ValueError, match=match):
             gym.make(f"stochwm/{name}-v0", **arguments)

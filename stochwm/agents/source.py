@@ -94,6 +94,16 @@ def make_source(env: Any, num_envs: int) -> AbstractSource:
     )
 
 
+def picture_shape(space: gym.Space) -> tuple[int, int, int] | None:
+    """Height, width and channels of a box of uint8 with three axes; None for any other space."""
+    if not (isinstance(space, gym.spaces.Box) and space.dtype == np.uint8):
+        return None
+    if len(space.shape) != 3:
+        return None
+    height, width, channels = space.shape
+    return height, width, channels
+
+
 class GymSource(AbstractSource):
     """Gymnasium environments, which the host steps one after the other."""
 
@@ -107,10 +117,7 @@ class GymSource(AbstractSource):
         space = self._stepper.observation_space
         self.observation_space = flat_space(space)
         self.action_space = flat_space(self._stepper.action_space, "action")
-        self.image = None
-        if isinstance(space, gym.spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
-            height, width, channels = space.shape
-            self.image = height, width, channels
+        self.image = picture_shape(space)
 
     def start(self, seed: int) -> Steps:
         observation = self._stepper.reset(int(seed))
@@ -154,13 +161,13 @@ class WorldSource(AbstractSource):
     """Worlds of known law, stepped and acted in by one compiled program."""
 
     can_be_saved = True
-    image = None
 
     def __init__(self, world: AbstractWorld, num_envs: int):
         """Step `num_envs` copies of a world."""
         self.world, self.num_envs = world, num_envs
         self.observation_space = flat_space(world.observation_space)
         self.action_space = flat_space(world.action_space, "action")
+        self.image = picture_shape(world.observation_space)
 
     def start(self, seed: int) -> "Place":
         return _begin(self.world, jax.random.split(jax.random.key(seed), self.num_envs))

@@ -2,6 +2,7 @@
 
 from .base import AbstractWorld as AbstractWorld
 from .cricket import Cricket as Cricket
+from .curtain import Curtain as Curtain
 from .doors import Doors as Doors
 from .dream import DreamEnv as DreamEnv
 from .dream_vector import DreamVectorEnv as DreamVectorEnv

@@ -6,6 +6,7 @@ import gymnasium as gym
 
 from .base import AbstractWorld
 from .cricket import Cricket
+from .curtain import Curtain
 from .doors import Doors
 from .fork import Fork
 from .galton import Galton
@@ -24,6 +25,7 @@ WORLDS: dict[str, type[AbstractWorld]] = {
     "stochwm/NoisyTV-v0": NoisyTV,
     "stochwm/Cricket-v0": Cricket,
     "stochwm/HiddenSwitch-v0": HiddenSwitch,
+    "stochwm/Curtain-v0": Curtain,
 }
 """Every bundled world by its registered id."""
 
