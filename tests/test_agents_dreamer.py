@@ -281,6 +281,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(env, tmp_path):
         eqx.filter(whole.learner, eqx.is_array),
         eqx.filter(resumed.learner, eqx.is_array),
     )
+    with pytest.raises(ValueError, match=r"has entropy 0.0003, not 0.5\. Go on"):
+        train_dreamer(env, dataclasses.replace(V3, entropy=0.5), steps=64, folder=tmp_path)
     other = train(env, 32, seed=1)
     assert without_time(other.history) != without_time(whole.history)[:2]
 

@@ -1,5 +1,7 @@
 """PPO: ends of two kinds, the clipped objective, and a world whose best return is known."""
 
+from functools import partial
+
 import equinox as eqx
 import gymnasium as gym
 import jax
@@ -10,7 +12,7 @@ import pytest
 from stochwm.agents import AgentDiverged, PPOConfig, Steps, train_ppo
 from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic, to_batch
 from stochwm.data import flat_space
-from stochwm.envs import Doors
+from stochwm.envs import Doors, WorldEnv
 
 CONFIG = PPOConfig(width=16, gamma=0.9, lambda_=0.8)
 DISCRETE, BOX = gym.spaces.Discrete(2), gym.spaces.Box(-2, 2, (1,))
@@ -98,6 +100,31 @@ def test_it_finds_the_best_policy_of_a_small_world():
     assert np.mean(returns[-3:]) > 0.93
     again = train_ppo(world, config, steps=12_000, seed=0, progress=False)
     assert [row["mean_return"] for row in again.history] == returns
+
+
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path):
+    config = PPOConfig(width=8, depth=1, num_envs=2, rollout=8, epochs=1, minibatches=2)
+    train = partial(
+        train_ppo, partial(WorldEnv, Doors(1, 2)), config, steps=64, checkpoint_every=32
+    )
+
+    def stop(row):
+        if row["env_steps"] == 64:
+            raise KeyboardInterrupt
+
+    whole = train(progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(progress=False, folder=tmp_path, log=stop)
+    rows = []
+    resumed = train(progress=False, folder=tmp_path, log=rows.append)
+    assert [row["env_steps"] for row in rows] == [48, 64]
+    assert [row["policy_loss"] for row in resumed.history] == [
+        row["policy_loss"] for row in whole.history
+    ]
+    arrays = [eqx.filter(trained.agent, eqx.is_array) for trained in (whole, resumed)]
+    jax.tree.map(np.testing.assert_array_equal, *arrays)
+    with pytest.raises(ValueError, match="has steps 64, not 128"):
+        train(steps=128, folder=tmp_path)
 
 
 def test_divergence_is_named():

@@ -1,10 +1,13 @@
 """Agents that learn to act: Dreamer in its dreams, PPO in the world."""
 
+from .acting import acting as acting
 from .actors import AbstractActorHead as AbstractActorHead
 from .actors import BoundedNormalActor as BoundedNormalActor
 from .actors import OneHotActor as OneHotActor
 from .actors import clip_action as clip_action
 from .actors import make_actor_head as make_actor_head
+from .beside import Beside as Beside
+from .beside import dream_beside as dream_beside
 from .dreamer import Dreamer as Dreamer
 from .dreamer import DreamerConfig as DreamerConfig
 from .dreamer import Learner as Learner
@@ -16,6 +19,7 @@ from .dreamer_presets import three_adams as three_adams
 from .dreamer_presets import v1_tiny as v1_tiny
 from .dreamer_presets import v2_tiny as v2_tiny
 from .dreamer_presets import v3_tiny as v3_tiny
+from .episode import record_episode as record_episode
 from .errors import AgentDiverged as AgentDiverged
 from .evaluate import evaluate_policy as evaluate_policy
 from .ppo import ActorCritic as ActorCritic

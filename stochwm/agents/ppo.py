@@ -10,6 +10,7 @@ within 33,000 (three seeds).
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,12 +27,11 @@ from tqdm import tqdm
 from ..data import FlatSpace
 from ..distributions import AbstractDistribution, DiagNormal
 from .actors import OneHotActor, check_actions, from_unit
+from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .errors import check_row
 from .returns import lambda_returns
 from .source import make_source
 from .steps import Finished, Running, Steps, episode_returns
-
-Row = dict[str, float | int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,12 +230,26 @@ def make_update(config: PPOConfig, optimizer: optax.GradientTransformation) -> C
     return update
 
 
+class Progress(eqx.Module):
+    """All that a run needs to go on as if it had not stopped."""
+
+    agent: ActorCritic
+    opt_state: PyTree
+    place: PyTree
+    """Of the environments, where those can be saved."""
+    running: Running
+    updates: Array
+    """Done so far."""
+
+
 def train_ppo(
     env: Any,
     config: PPOConfig = PPOConfig(),
     *,
     steps: int,
     seed: int = 0,
+    folder: str | os.PathLike | None = None,
+    checkpoint_every: int = 100_000,
     log: Callable[[Row], None] = lambda row: None,
     progress: bool = True,
 ) -> TrainedPPO:
@@ -246,12 +260,15 @@ def train_ppo(
         config: the choices.
         steps: of the environment, all copies together; rounded to whole rollouts.
         seed: of everything.
+        folder: for checkpoints, as those of `train_dreamer`; None keeps none.
+        checkpoint_every: steps of the environment.
         log: called with each row of the history.
         progress: whether to show a bar.
 
     Raises:
-        AgentDiverged: a loss is NaN or infinite.
-        ValueError: spaces or numbers that do not fit together.
+        AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
+        ValueError: spaces or numbers that do not fit together, or a `folder` with a run of other
+            choices, `steps` among them: they say how fast the learning rate falls.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
@@ -261,32 +278,43 @@ def train_ppo(
         source.observation_space, source.action_space, config, key=jax.random.fold_in(key, 0)
     )
     size = config.num_envs * config.rollout
-    updates = max(1, steps // size)
+    updates, every = max(1, steps // size), max(1, checkpoint_every // size)
+    choices = {"agent": "ppo", "env": env, "seed": seed, "steps": steps, **vars(config)}
+    checkpoints = Checkpoints(folder, source, choices)
     rate = optax.linear_schedule(
         config.learning_rate, 0.0, updates * config.epochs * config.minibatches
     )
     optimizer = optax.chain(optax.clip_by_global_norm(config.max_norm), optax.adam(rate, eps=1e-5))
     opt_state = optimizer.init(eqx.filter(agent, eqx.is_inexact_array))
-    update = make_update(config, optimizer)
-    place, running, history = source.start(seed), Running.begin(config.num_envs), []
-    started = time.perf_counter()
-    with tqdm(total=updates * size, disable=not progress, unit="step") as bar:
-        for number in range(1, updates + 1):
+    update, running = make_update(config, optimizer), Running.begin(config.num_envs)
+    fresh = Progress(agent, opt_state, source.start(seed), running, jnp.asarray(0))
+    state, history = checkpoints.last(fresh)
+    done = int(state.updates)
+    started = time.perf_counter() - seconds_of(history)
+    with tqdm(total=updates * size, initial=done * size, disable=not progress, unit="step") as bar:
+        for number in range(done + 1, updates + 1):
             key_act, key_update = jax.random.split(jax.random.fold_in(key, number))
+            restart = not source.can_be_saved and number > 1 and (number - 1) % every == 0
+            place = source.start(seed_of(seed, number)) if restart else state.place
             _, place, rows, aux = source.collect(
-                act, agent, None, place, key=key_act, length=config.rollout
+                act, state.agent, None, place, key=key_act, length=config.rollout
             )
-            finished, running = episode_returns(rows, running)
-            agent, opt_state, metrics = update(agent, opt_state, rows, aux, key=key_update)
+            finished, running = episode_returns(rows, state.running)
+            agent, opt_state, metrics = update(
+                state.agent, state.opt_state, rows, aux, key=key_update
+            )
+            state = Progress(agent, opt_state, place, running, jnp.asarray(number))
             row = _row(number * size, finished, jax.device_get(metrics))
-            check_row(row)
+            check_row(row, folder)
             row["seconds"] = time.perf_counter() - started
             history.append(row)
             log(row)
+            if number % every == 0 or number == updates:
+                checkpoints.save(number, state, history)
             bar.update(size)
             if row["mean_return"] is not None:
                 bar.set_postfix_str(f"return {row['mean_return']:.4g}")
-    return TrainedPPO(agent, history)
+    return TrainedPPO(state.agent, history)
 
 
 def _row(env_steps: int, finished: list[Finished], metrics: dict[str, Any]) -> Row:

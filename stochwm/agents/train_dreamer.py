@@ -15,25 +15,16 @@ from jaxtyping import Array, PyTree
 from tqdm import tqdm
 
 from .._guard import AbstractGuard
-from .._storage import latest_step, load_step, load_step_metadata, save_step
 from ..data import RandomPolicy
-from .dreamer import (
-    Dreamer,
-    DreamerConfig,
-    Learner,
-    Memory,
-    Metrics,
-    act,
-    make_update,
-    remember_nothing,
-)
+from .acting import acting
+from .checkpoints import Checkpoints, Row, seconds_of, seed_of
+from .dreamer import Dreamer, DreamerConfig, Learner, Memory, Metrics, act, make_update
 from .dreamer_build import make_learner
 from .errors import check_row
 from .replay import Replay, add, cut, empty_replay, sample
 from .source import AbstractSource, make_source
 from .steps import Finished, Running, episode_returns
 
-Row = dict[str, float | int | None]
 CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
 
 
@@ -79,7 +70,7 @@ def train_dreamer(
     The environment runs `CHUNK` steps in each copy, then the agent learns as often as the train
     ratio asks. With a `folder`, a run that was interrupted goes on at its last checkpoint, and ends
     as if nothing had happened: environments that cannot be saved start a new episode at every
-    checkpoint, in an uninterrupted run as well.
+    checkpoint, in an uninterrupted run as well. A run that is finished goes on to more `steps`.
 
     Args:
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
@@ -95,21 +86,23 @@ def train_dreamer(
 
     Raises:
         AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
-        ValueError: numbers that do not fit together.
+        ValueError: numbers that do not fit together, or a `folder` with a run of other choices.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
     source = make_source(env, config.num_envs)
     job = _Job(source, config, seed, guard)
-    state, history, size = job.begin(), [], job.steps_per_chunk
-    if folder is not None and latest_step(folder) is not None:
-        state = _loaded(folder, state, source)
-        history = load_step_metadata(folder)["history"]
+    choices = {"agent": "dreamer", "env": env, "seed": seed, "guard": guard, **vars(config)}
+    checkpoints = Checkpoints(folder, source, choices)
+    state, history = checkpoints.last(job.begin())
+    if history and not source.can_be_saved:
+        state = eqx.tree_at(lambda state: state.replay, state, cut(state.replay))
+    size = job.steps_per_chunk
     chunks = -(-steps // size)
     rows, every = max(1, log_every // size), max(1, checkpoint_every // size)
     # Checkpoints fall on rows, so that no row is half before and half after one.
     every = -(-every // rows) * rows
-    started = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
+    started = time.perf_counter() - seconds_of(history)
     finished, metrics = [], []
     done = int(state.chunk)
     with tqdm(total=chunks * size, initial=done * size, disable=not progress, unit="step") as bar:
@@ -127,23 +120,9 @@ def train_dreamer(
                 log(row)
                 bar.set_postfix_str(_words(row))
                 finished, metrics = [], []
-            if folder is not None and ((chunk + 1) % every == 0 or chunk + 1 == chunks):
-                kept = state if source.can_be_saved else eqx.tree_at(_place, state, None)
-                save_step(folder, chunk + 1, kept, {"history": history})
+            if (chunk + 1) % every == 0 or chunk + 1 == chunks:
+                checkpoints.save(chunk + 1, state, history)
     return TrainedDreamer(state.learner.agent, history, state.learner)
-
-
-def _place(state: Progress) -> PyTree:
-    return state.place
-
-
-def _loaded(folder: str | os.PathLike, state: Progress, source: AbstractSource) -> Progress:
-    """The last checkpoint, at the place of `state` where that was not saved."""
-    if source.can_be_saved:
-        return load_step(folder, state)
-    loaded = load_step(folder, eqx.tree_at(_place, state, None))
-    loaded = eqx.tree_at(lambda s: s.replay, loaded, cut(loaded.replay))
-    return eqx.tree_at(_place, loaded, state.place, is_leaf=lambda x: x is None)
 
 
 class _Job:
@@ -184,8 +163,7 @@ class _Job:
             image=source.image,
             key=jax.random.fold_in(self.key, 0),
         )
-        memory = remember_nothing(learner.agent, source.action_space.size)
-        memories = jax.tree.map(lambda x: jnp.broadcast_to(x, (config.num_envs, *x.shape)), memory)
+        _, memories = acting(learner.agent, source)
         replay = empty_replay(source.example(), config.capacity // config.num_envs)
         running, zero = Running.begin(config.num_envs), jnp.asarray(0)
         return Progress(learner, replay, memories, source.start(self.seed), running, zero)
@@ -198,7 +176,7 @@ class _Job:
         key_act, key_learn = jax.random.split(jax.random.fold_in(self.key, chunk + 1))
         place, running, replay = state.place, state.running, state.replay
         if restart:
-            place = self.source.start(_seed_of(self.seed, chunk))
+            place = self.source.start(seed_of(self.seed, chunk))
             replay = cut(replay)
         at_random = chunk * self.steps_per_chunk < self.config.prefill
         memory, place, steps, _ = self.source.collect(
@@ -241,10 +219,6 @@ def _learn(
 def act_at_random(policy: RandomPolicy, memory, observation, is_first, *, key):
     """An `Act` that ignores what it sees."""
     return memory, policy(observation, key=key), None
-
-
-def _seed_of(seed: int, chunk: int) -> int:
-    return int(np.random.SeedSequence((seed, chunk)).generate_state(1)[0])
 
 
 def _row(

@@ -1,0 +1,70 @@
+"""Choices as flat tables, so that a run can tell whether it goes on with its own."""
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Choice = str | int | float | bool | None
+SHOWN = 5
+
+
+def choices_of(value: Any, name: str = "") -> dict[str, Choice]:
+    """Every choice inside a value by its dotted name, as JSON can hold it.
+
+    Dataclasses, dicts, lists, partial functions, and functions that hold on to values are taken
+    apart; other functions and classes stand for themselves by their names, arrays by a checksum.
+    Of what a function does nothing is seen: two versions of one name are the same choice.
+    """
+    parts = _parts(value)
+    if parts is None:
+        return {name: _leaf(value)}
+    joined = ((f"{name}.{key}" if name else str(key), part) for key, part in parts.items())
+    return {k: choice for path, part in joined for k, choice in choices_of(part, path).items()}
+
+
+def differences(kept: dict[str, Choice], asked: dict[str, Choice]) -> str:
+    """Which entries differ, in words; empty where none does."""
+    told = [(_told(kept, name), _told(asked, name), name) for name in {**kept, **asked}]
+    said = [f"{name} {was}, not {now}" for was, now, name in told if was != now]
+    return "; ".join(said[:SHOWN] + [f"and {len(said) - SHOWN} more"] * (len(said) > SHOWN))
+
+
+def _told(choices: dict[str, Choice], name: str) -> str:
+    return repr(choices[name]) if name in choices else "nothing"
+
+
+def _parts(value: Any) -> Mapping[Any, Any] | None:
+    """What a value is made of, by name; None where it is one choice."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"type": type(value)} | fields
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    if isinstance(value, partial):
+        return {"function": value.func} | dict(enumerate(value.args)) | value.keywords
+    held = inspect.getclosurevars(value).nonlocals if inspect.isfunction(value) else {}
+    return {"function": _name(value), **held} if held else None
+
+
+def _leaf(value: Any) -> Choice:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        if not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            array = np.asarray(value)
+            digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]
+            return array.item() if array.ndim == 0 else f"{array.dtype}{array.shape} {digest}"
+    return _name(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
