@@ -16,6 +16,7 @@ wind, of the last seed. Writes JSON, and exits with 1 if a target is missed.
 
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -26,16 +27,20 @@ import numpy as np
 from _report import RESULTS, run_tasks
 
 from stochwm import observe, replay
-from stochwm.agents import WorldSource, acting, evaluate_policy, train_dreamer, v3_tiny
+from stochwm.agents import WorldSource, acting, evaluate_policy, laprop, train_dreamer, v3_tiny
 from stochwm.envs import Curtain
 from stochwm.training import free_bits
 
 WORLD = Curtain()
-STEPS, EPISODES, COPIES, DREAMS = 12_000, 2_000, 250, 1_000
+STEPS, EPISODES, COPIES, DREAMS = 20_000, 2_000, 250, 1_000
 SEEN = 2  # pictures that come before a dream
 # A free nat is more than what many outcomes cost (-ln p), so the prior would not learn them.
 CONFIG = v3_tiny(
-    patch=8, imagined_steps=8, entropy=0.03, divergence=free_bits(0.1, dyn=1.0, rep=0.1)
+    patch=8,
+    imagined_steps=8,
+    entropy=0.03,
+    divergence=free_bits(0.1, dyn=1.0, rep=0.1),
+    optimizer=partial(laprop, 1e-3),
 )
 
 
