@@ -10,8 +10,12 @@ from typing import Annotated, Literal
 import tyro
 
 from . import _learn as jobs
+from . import _train as agent_jobs
 from ._devices import use_host_devices
 from ._learn import LearnConfig, Run
+from ._train import AgentConfig, AgentRun
+from ._train.options import Train, config_of
+from .agents import AgentDiverged
 from .training import Logger, TensorBoardLogger, TrainingDiverged
 
 DEBUG = "STOCHWM_DEBUG"
@@ -133,6 +137,55 @@ def drift(
 
 
 @app.command
+def train(agent: Annotated[Train, Flat]) -> None:
+    """Train an agent that acts: Dreamer in its dreams, or PPO in the world.
+
+    The same command goes on with a run that was interrupted, or to more steps.
+    """
+    config = config_of(agent)
+    out = _default_out(config, config.agent) if agent.out is None else agent.out
+    try:
+        agent_jobs.train_agent(config, out)
+    except KeyboardInterrupt:
+        sys.exit("stochwm: stopped; the same command goes on from the last checkpoint")
+    print(f"agent: {out / 'agent'}\ncurves: {out / 'history.png'}")
+    print(f"next: stochwm play {out}" + f", stochwm dream {out}" * (config.agent == "dreamer"))
+
+
+@app.command
+def play(run: tyro.conf.Positional[Path], episodes: int = 10, seed: int = 0) -> None:
+    """Let a trained agent play: its returns, and a video of an episode.
+
+    Args:
+        run: the run folder of `stochwm train`.
+        episodes: how many count.
+        seed: of the episodes.
+    """
+    print(agent_jobs.play(AgentRun(run), episodes=episodes, seed=seed))
+
+
+@app.command
+def dream(
+    run: tyro.conf.Positional[Path],
+    seen: int = 5,
+    length: int = 50,
+    dreams: int = 1_000,
+    seed: int = 0,
+) -> None:
+    """Let a trained Dreamer dream an episode, beside how it really went: a table and a video.
+
+    Args:
+        run: the run folder of `stochwm train dreamer`.
+        seen: observations that its model is shown before it dreams.
+        length: steps that it then dreams, under the actions that were really taken.
+        dreams: how many.
+        seed: of the episode and of the dreams.
+    """
+    options = {"seen": seen, "length": length, "dreams": dreams, "seed": seed}
+    print(agent_jobs.dream_agent(AgentRun(run), **options))
+
+
+@app.command
 def report(run: tyro.conf.Positional[Path]) -> None:
     """Write the report of a finished run again.
 
@@ -161,7 +214,7 @@ def main() -> None:
             description="Probabilistic world models for stochastic and multimodal futures.",
             config=(tyro.conf.PositionalRequiredArgs,),
         )
-    except (ValueError, OSError, ImportError, TypeError, TrainingDiverged) as error:
+    except (ValueError, OSError, ImportError, TypeError, TrainingDiverged, AgentDiverged) as error:
         if os.environ.get(DEBUG, "0") not in ("", "0"):
             raise
         sys.exit(f"stochwm: {error} [{DEBUG}=1 shows where]")
@@ -175,7 +228,7 @@ def _tensorboard(folder: Path) -> Logger:
     return lambda row: open_once()(row)
 
 
-def _default_out(config: LearnConfig) -> Path:
+def _default_out(config: LearnConfig | AgentConfig, *kind: str) -> Path:
     """A folder name that tells the run from others of the same environment."""
-    name = "-".join((config.env_id.replace("/", "-"), *config.env_args))
+    name = "-".join((config.env_id.replace("/", "-"), *config.env_args, *kind))
     return Path("runs") / f"{name}-seed{config.seed}"

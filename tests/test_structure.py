@@ -31,6 +31,7 @@ FLOORS = [
     ["planning"],
     ["agents"],
     ["_learn"],
+    ["_train"],
     ["cli"],
     ["__main__", "__init__"],
 ]

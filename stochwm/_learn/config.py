@@ -84,7 +84,7 @@ class LearnConfig:
     @property
     def env_kwargs(self) -> dict[str, Any]:
         """`env_args` as keyword arguments of `gymnasium.make`."""
-        return dict(_named(text) for text in self.env_args)
+        return keywords_of(self.env_args)
 
     def to_json(self) -> str:
         """JSON text that `from_json` reads."""
@@ -107,6 +107,15 @@ class LearnConfig:
             )
         lists: Any = {name: tuple(data[name]) for name in ("env_args", "horizons")}
         return LearnConfig(**(data | lists))
+
+
+def keywords_of(env_args: tuple[str, ...]) -> dict[str, Any]:
+    """Texts `NAME=VALUE` as keyword arguments; values are JSON, and text where they are not.
+
+    Raises:
+        ValueError: one has another form.
+    """
+    return dict(_named(text) for text in env_args)
 
 
 def _named(text: str) -> tuple[str, Any]:

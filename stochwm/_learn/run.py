@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from .._storage import StorageError, load_metadata, load_tree, save_tree, saved_at
+from .._storage import StorageError, load_metadata, load_tree, save_tree, saved_at, write_text
 from ..calibration import Scorecard
 from ..data import Episodes
 from ..drift import DriftGuard
@@ -150,10 +150,8 @@ class Run:
         return {name: Scorecard.from_json(card) for name, card in cards.items()}
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file whole: through a temporary name, then renamed into place."""
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        """Write a text file whole or not at all."""
+        write_text(self.path / name, text)
 
 
 def create_run(path: str | os.PathLike, config: LearnConfig, *, resume: bool) -> Run:
@@ -178,9 +176,7 @@ def create_run(path: str | os.PathLike, config: LearnConfig, *, resume: bool) ->
         raise FileExistsError(f"{os.fspath(path)!r} is not empty. {mend} another --out.")
     check_choices(config)
     path.mkdir(parents=True, exist_ok=True)
-    temporary = path / ".config.json.tmp"
-    temporary.write_text(config.to_json(), encoding="utf-8")
-    os.replace(temporary, path / "config.json")
+    write_text(path / "config.json", config.to_json())
     return Run(path)
 
 

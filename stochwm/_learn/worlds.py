@@ -1,6 +1,6 @@
 """The environment of a run, and what is known about the bundled worlds."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -9,14 +9,25 @@ from .. import envs as envs  # registers the bundled worlds
 from .config import LearnConfig
 
 
-def make_env(config: LearnConfig) -> gymnasium.Env:
-    """The environment that the configuration names.
+class NamesEnv(Protocol):
+    """What every configuration says of its environment."""
+
+    @property
+    def env_id(self) -> str: ...
+    @property
+    def env_args(self) -> tuple[str, ...]: ...
+    @property
+    def env_kwargs(self) -> dict[str, Any]: ...
+
+
+def make_env(config: NamesEnv, **options: Any) -> gymnasium.Env:
+    """The environment that the configuration names; `options` go to `gymnasium.make` as well.
 
     Raises:
         ValueError: there is none of that name, or it does not take these arguments.
     """
     try:
-        return gymnasium.make(config.env_id, **config.env_kwargs)
+        return gymnasium.make(config.env_id, **(config.env_kwargs | options))
     except (gymnasium.error.Error, TypeError) as error:
         given = f" with {config.env_kwargs}" if config.env_args else ""
         raise ValueError(f"env_id {config.env_id!r} cannot be made{given}: {error}") from error
@@ -31,7 +42,7 @@ def world_of(config: LearnConfig) -> Any:
     return world if world is not None and world.fully_observed else None
 
 
-def bundled_world(config: LearnConfig) -> Any:
+def bundled_world(config: NamesEnv) -> Any:
     """A bundled world, observed or not, or None."""
     if not config.env_id.startswith("stochwm/"):
         return None

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Choice = str | int | float | bool | None
-SHOWN = 5
+SHOWN = 3
 
 
 def choices_of(value: Any, name: str = "") -> dict[str, Choice]:

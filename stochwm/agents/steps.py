@@ -31,11 +31,16 @@ class Running(eqx.Module):
 
     total: Float[Array, " envs"]
     length: Int[Array, " envs"]
+    discounted: Float[Array, " envs"]
+    """Discounted returns so far, summed over the steps that they are counted from."""
+    weight: Float[Array, " envs"]
+    """Of a reward in that sum: `1 + gamma + ...`, a term for each step before it."""
 
     @staticmethod
     def begin(num_envs: int) -> "Running":
         """Before any step."""
-        return Running(jnp.zeros(num_envs), jnp.zeros(num_envs, int))
+        zero = jnp.zeros(num_envs)
+        return Running(zero, jnp.zeros(num_envs, int), zero, zero)
 
 
 class Finished(eqx.Module):
@@ -47,11 +52,17 @@ class Finished(eqx.Module):
     """In steps."""
     env: int
     """Which copy of the environment it was in."""
+    discounted: float
+    """The discounted return from a step of it to its end, the mean over its steps."""
 
 
-def episode_returns(steps: Steps, running: Running) -> tuple[list[Finished], Running]:
+def episode_returns(
+    steps: Steps, running: Running, gamma: float = 1.0
+) -> tuple[list[Finished], Running]:
     """The episodes that ended in these rows `[time, envs]`, and those that go on."""
-    total, length = (np.array(x) for x in (running.total, running.length))
+    total, length, discounted, weight = (
+        np.array(x) for x in (running.total, running.length, running.discounted, running.weight)
+    )
     reward, first, last = (
         np.asarray(x) for x in jax.device_get((steps.reward, steps.is_first, steps.is_last))
     )
@@ -59,6 +70,13 @@ def episode_returns(steps: Steps, running: Running) -> tuple[list[Finished], Run
     for t in range(reward.shape[0]):
         total = np.where(first[t], 0.0, total) + reward[t]
         length = np.where(first[t], 0, length + 1)
-        ended = np.flatnonzero(last[t])
-        finished += [Finished(float(total[i]), int(length[i]), int(i)) for i in ended]
-    return finished, Running(jnp.asarray(total, "float32"), jnp.asarray(length))
+        weight = np.where(first[t], 0.0, 1.0 + gamma * weight)
+        discounted = np.where(first[t], 0.0, discounted) + weight * reward[t]
+        finished += [
+            Finished(
+                float(total[i]), int(length[i]), int(i), float(discounted[i] / max(1, length[i]))
+            )
+            for i in np.flatnonzero(last[t])
+        ]
+    sums = (jnp.asarray(x, "float32") for x in (discounted, weight))
+    return finished, Running(jnp.asarray(total, "float32"), jnp.asarray(length), *sums)

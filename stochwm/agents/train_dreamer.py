@@ -35,7 +35,10 @@ class TrainedDreamer(NamedTuple):
     history: list[Row]
     """One row every `log_every` steps of the environment: `env_steps`, `updates`, `episodes`,
     `mean_return` and `mean_length` of the episodes that ended since the last row (None for none),
-    `seconds`, and the means of `Metrics`."""
+    `real_return`, `seconds`, and the means of `Metrics`.
+
+    `real_return` is the discounted return that followed a step of those episodes, on average: what
+    `imagined_return` promises, under the policies of the time, and cut off where an episode is."""
     learner: Learner
 
 
@@ -187,7 +190,7 @@ class _Job:
             key=key_act,
             length=CHUNK,
         )
-        finished, running = episode_returns(steps, running)
+        finished, running = episode_returns(steps, running, self.config.gamma)
         replay, learner, metrics = add(replay, steps), state.learner, None
         if (chunk + 1) * self.steps_per_chunk >= self.config.prefill:
             keys = jax.random.split(key_learn, self.updates)
@@ -237,6 +240,7 @@ def _row(
         "episodes": len(finished),
         "mean_return": mean([one.total for one in finished]),
         "mean_length": mean([one.length for one in finished]),
+        "real_return": mean([one.discounted for one in finished for _ in range(one.length)]),
     }
     seen = jax.device_get(metrics)
     return row | {

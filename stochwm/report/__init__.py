@@ -1,6 +1,8 @@
 """Figures, and the self-contained page that holds them. Needs the extra `stochwm[plots]`."""
 
+from .agent_history import agent_history as agent_history
 from .by_horizon import coverage_by_horizon as coverage_by_horizon
+from .dream_video import dream_video as dream_video
 from .filmstrip import filmstrip as filmstrip
 from .futures import fan_chart as fan_chart
 from .histograms import pit_histograms as pit_histograms
@@ -11,6 +13,8 @@ from .joint import joint_regions as joint_regions
 from .one_step import one_step_scatter as one_step_scatter
 from .outcomes import outcome_bars as outcome_bars
 from .outcomes import outcome_fan as outcome_fan
+from .pictures import write_gif as write_gif
+from .pictures import write_png as write_png
 from .reliability import reliability_diagram as reliability_diagram
 from .roc import roc_curves as roc_curves
 from .series import learning_curves as learning_curves

@@ -58,7 +58,7 @@ def fan_chart(
     panels = figure.subplots(len(rows), len(particles), sharex=True, sharey="row", squeeze=False)
     tints = style.colours(particles)
     for row, dim in zip(panels, rows, strict=True):
-        _draw_row(row, {k: v[..., dim] for k, v in particles.items()}, real[..., dim], tints)
+        draw_row(row, {k: v[..., dim] for k, v in particles.items()}, real[..., dim], tints)
         row[0].set_ylabel(names[dim])
     for axes, label in zip(panels[0], particles, strict=True):
         axes.set_title(label, color=tints[label])
@@ -72,9 +72,10 @@ def fan_chart(
     return figure
 
 
-def _draw_row(
+def draw_row(
     row: np.ndarray, particles: dict[str, np.ndarray], real: np.ndarray, tints: dict[str, str]
 ) -> None:
+    """Fans of one dimension side by side, `[particles, horizon + 1]` each, on one scale."""
     low, high = clouds.limits(particles, real)
     edges = np.linspace(low, high, _BINS + 1)
     shares = {label: clouds.shares_by_step(cloud, edges) for label, cloud in particles.items()}

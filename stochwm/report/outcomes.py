@@ -33,7 +33,7 @@ def outcome_bars(
         _check_shares(f"probabilities[{label!r}]", values)
     frequency = {label: values.mean(axis=0) for label, values in rows.items()}
     checks.check_names(names, len(next(iter(frequency.values()))))
-    shown, left_out = _most_frequent(np.stack(list(frequency.values())), _MAX_BARS)
+    shown, left_out = most_frequent(np.stack(list(frequency.values())), _MAX_BARS)
     width = min(max(5.0, 1.8 + 0.28 * len(shown) * (1 + len(rows))), 10.5)
     label = f"Bars: frequency of {len(shown)} outcomes for {', '.join(rows)}."
     figure = style.new_figure(width, 3.0, label=label)
@@ -78,9 +78,9 @@ def outcome_fan(
     panels = {**particles, f"real ({len(real)} future{'s'[: len(real) > 1]})": real}
     for label, cloud in panels.items():
         _check_shares("real" if cloud is real else f"imagined[{label!r}]", cloud)
-    shares = {label: _share_by_step(cloud) for label, cloud in panels.items()}
+    shares = {label: share_by_step(cloud) for label, cloud in panels.items()}
     mean = np.stack([np.nan_to_num(s).max(axis=0) for s in shares.values()])
-    shown, left_out = _most_frequent(mean, _MAX_ROWS)
+    shown, left_out = most_frequent(mean, _MAX_ROWS)
     label = f"Heat maps: share of {len(shown)} outcomes by step for {', '.join(panels)}."
     figure = style.new_figure(
         min(1.6 + 2.8 * len(panels), 11.0), 1.5 + 0.2 * max(len(shown), 6), label=label
@@ -88,7 +88,7 @@ def outcome_fan(
     grid = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     tints = style.colours(panels)
     for axes, (source, share) in zip(grid, shares.items(), strict=True):
-        _draw_map(axes, share[:, shown], tints[source])
+        draw_map(axes, share[:, shown], tints[source])
         axes.set_title(source, color=tints[source])
     grid[0].set_yticks(np.arange(len(shown)), [names[d] for d in shown])
     rest = f", the {len(shown)} most frequent of {len(shown) + left_out}" if left_out else ""
@@ -105,14 +105,14 @@ def _check_shares(name: str, values: np.ndarray) -> None:
         )
 
 
-def _most_frequent(frequency: np.ndarray, count: int) -> tuple[list[int], int]:
+def most_frequent(frequency: np.ndarray, count: int) -> tuple[list[int], int]:
     """Outcomes that any source has, in their own order, and how many of them are left out."""
     best = frequency.max(axis=0)
     occurring = int((best > 0).sum())
     return list(checks.largest(best, min(count, max(occurring, 1)))), max(occurring - count, 0)
 
 
-def _share_by_step(cloud: np.ndarray) -> np.ndarray:
+def share_by_step(cloud: np.ndarray) -> np.ndarray:
     """`[steps, dim]`, among futures that go on; NaN where none does."""
     alive = ~np.isnan(cloud)
     count = alive.sum(axis=0)
@@ -120,7 +120,8 @@ def _share_by_step(cloud: np.ndarray) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _draw_map(axes: Any, share: np.ndarray, colour: str) -> None:
+def draw_map(axes: Any, share: np.ndarray, colour: str) -> None:
+    """Shares `[steps, outcomes]`, outcomes downwards."""
     norm = style.require_matplotlib().colors.PowerNorm(0.6, vmin=0.0, vmax=1.0)
     steps, count = share.shape
     axes.pcolormesh(

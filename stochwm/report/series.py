@@ -43,7 +43,7 @@ def learning_curves(
         axes.plot(*train, color=tints[name], lw=0.7, alpha=0.55, gid=f"train {name}")
         if len(held_out[0]):
             axes.plot(*held_out, color=tints[name], lw=2.2, marker=marker, gid=f"held-out {name}")
-    axes.set_ylim(*_readable(curves))
+    axes.set_ylim(*readable(curves))
     axes.set(xlabel="update steps", ylabel=ylabel)
     axes.grid(True)
     style.whole_numbers(axes)
@@ -60,19 +60,20 @@ def _curves(name: str, rows: Any) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{where} must be a list of at least one row, but is {rows!r}.")
     if any("step" not in row for row in rows):
         raise ValueError(f"{where} must have a step in every row, but one has none.")
-    train, held_out = (_column(rows, key) for key in ("loss", "validation_loss"))
+    train, held_out = (column(rows, key) for key in ("loss", "validation_loss"))
     if not len(train[0]) and not len(held_out[0]):
         raise ValueError(f"{where} must have a finite loss or validation_loss, but has none.")
     return train, held_out
 
 
-def _column(rows: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    pairs = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+def column(rows: Sequence[Mapping[str, Any]], key: str, step: str = "step") -> np.ndarray:
+    """What is known and finite of one entry, `[2, points]`: the steps, and the values."""
+    pairs = [(row[step], row[key]) for row in rows if row.get(key) is not None]
     points = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
     return points[np.isfinite(points).all(axis=1)].T
 
 
-def _readable(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+def readable(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
     """From the lowest loss up to what the models have after the warm-up."""
     lows, highs = [], []
     for pair in curves.values():

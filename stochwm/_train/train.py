@@ -1,0 +1,108 @@
+"""Train an agent into a run folder; the same call goes on with what is there."""
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .._learn.job import say_nothing, say_to_stderr
+from .._learn.worlds import make_env
+from .._storage import latest_step, load_step_metadata, write_text
+from ..agents import DreamerConfig, train_dreamer, train_ppo
+from ..agents.checkpoints import Row
+from ..training import JsonlLogger
+from .config import AgentConfig
+from .run import AgentRun
+
+LOG_EVERY = 250
+CHECKPOINTS, HISTORY = "checkpoints", "history.jsonl"
+NAMED = ("stochwm", "jax", "equinox", "optax", "gymnasium")
+
+
+def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool = True) -> AgentRun:
+    """Train an agent, and keep it with all that is known of its training.
+
+    Writes a run folder (see `AgentRun`). If `out` holds a run of the same choices, that one goes on
+    at its last checkpoint; a Dreamer that is finished goes on to more `steps`.
+
+    Args:
+        config: the choices.
+        out: the run folder. It is made when the first row of the history is known, so that choices
+            which cannot work leave nothing behind.
+        progress: whether to show a progress bar and what is being done.
+
+    Raises:
+        FileExistsError: `out` is not empty, and holds no run.
+        ValueError: `out` holds a run of other choices; choices that cannot work.
+        AgentDiverged: a loss became NaN or infinite; the last checkpoint is kept.
+        ImportError: matplotlib is missing (extra `plots`).
+    """
+    from ..report import agent_history
+    from ..report.style import require_matplotlib
+
+    require_matplotlib()  # before the work, not after it
+    out, say = Path(out), say_to_stderr if progress else say_nothing
+    begun = _check(out)
+    make_env(config).close()
+    rows = None
+
+    def log(row: Row) -> None:
+        nonlocal rows
+        if rows is None:
+            if begun:
+                say(f"goes on with the run in {os.fspath(out)!r} from step {begun:,}")
+            else:
+                _begin(out, config)
+            rows = JsonlLogger(out / HISTORY)
+        rows(row)
+
+    trained = _train(config, out / CHECKPOINTS, log, progress)
+    _write_config(out, config)
+    run = AgentRun(out)
+    write_text(out / HISTORY, "".join(json.dumps(row) + "\n" for row in trained.history))
+    run.save_agent(trained.agent, run.source(1))
+    title = f"{config.agent} on {config.env_id}, seed {config.seed}"
+    agent_history(trained.history, title=title).savefig(out / "history.png", dpi=130)
+    return run
+
+
+def _check(out: Path) -> int:
+    """Steps of the run that `out` holds, up to its last checkpoint; 0 where there is none."""
+    if (out / "config.json").is_file():
+        AgentRun(out)
+        if latest_step(out / CHECKPOINTS) is None:
+            return 0
+        return load_step_metadata(out / CHECKPOINTS)["history"][-1]["env_steps"]
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{os.fspath(out)!r} is not empty, and holds no run. Choose another --out."
+        )
+    return 0
+
+
+def _begin(out: Path, config: AgentConfig) -> None:
+    """A fresh run in place of one that did not come to a checkpoint."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / HISTORY).unlink(missing_ok=True)
+    _write_config(out, config)
+
+
+def _write_config(out: Path, config: AgentConfig) -> None:
+    data = config.to_json() | {"versions": {name: version(name) for name in NAMED}}
+    write_text(out / "config.json", json.dumps(data, indent=2) + "\n")
+
+
+def _train(config: AgentConfig, folder: Path, log: Any, progress: bool) -> Any:
+    choices = config.of_agent
+    options: dict[str, Any] = {
+        "steps": config.steps,
+        "seed": config.seed,
+        "folder": folder,
+        "checkpoint_every": config.checkpoint_every,
+        "log": log,
+        "progress": progress,
+    }
+    if isinstance(choices, DreamerConfig):
+        return train_dreamer(config.env, choices, log_every=LOG_EVERY, **options)
+    return train_ppo(config.env, choices, **options)
