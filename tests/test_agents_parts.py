@@ -217,13 +217,15 @@ def test_rows_keep_the_time_convention():
 
 def test_returns_of_episodes_cross_chunks():
     rows = through(WorldSource(Clock(), 3))
-    whole, _ = episode_returns(rows, Running.begin(3))
+    gamma = 0.9
+    whole, _ = episode_returns(rows, Running.begin(3), gamma)
     running, parts = Running.begin(3), []
     for start in range(0, 21, 5):
         part = jax.tree.map(lambda x, start=start: x[start : start + 5], rows)
-        ended, running = episode_returns(part, running)
+        ended, running = episode_returns(part, running, gamma)
         parts += ended
     assert [(e.total, e.length) for e in parts] == [(e.total, e.length) for e in whole]
+    np.testing.assert_allclose([e.discounted for e in parts], [e.discounted for e in whole], 1e-5)
     for env in range(3):
         ends = np.flatnonzero(rows.is_last[:, env])
         starts = np.concatenate([[0], ends[:-1] + 1])
@@ -231,6 +233,10 @@ def test_returns_of_episodes_cross_chunks():
         mine = [e for e in whole if e.env == env]
         np.testing.assert_allclose([e.total for e in mine], totals, rtol=1e-6)
         assert [e.length for e in mine] == list(ends - starts)
+        for one, a, b in zip(mine, starts, ends, strict=True):
+            following = [rows.reward[s + 1 : b + 1, env] for s in range(a, b)]
+            each = [np.sum(r * gamma ** np.arange(len(r))) for r in following]
+            np.testing.assert_allclose(one.discounted, np.mean(each), rtol=1e-5)
     assert len(whole) > 6
 
 

@@ -1,6 +1,6 @@
 """The environment of a run, and what is known about the bundled worlds."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -9,6 +9,7 @@ from .. import envs as envs  # registers the bundled worlds
 from .config import LearnConfig
 
 
+@runtime_checkable
 class NamesEnv(Protocol):
     """What every configuration says of its environment."""
 

@@ -55,7 +55,8 @@ def limits(clouds: Mapping[str, np.ndarray], real: np.ndarray) -> tuple[float, f
     ends = {label: np.quantile(v, [0.003, 0.997]) for label, v in values.items()}
     low, high = np.nanmin(real), np.nanmax(real)
     width = max(high - low, min(end[1] - end[0] for end in ends.values()))
-    if width > 0:
+    alone = len(clouds) == 1 and high == low  # nothing to be compared with
+    if width > 0 and not alone:
         bottom, top = low - 0.5 * width, high + 0.5 * width
     else:
         bottom, top = -np.inf, np.inf
