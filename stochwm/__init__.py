@@ -18,14 +18,21 @@ if TYPE_CHECKING:
     from ._learn import LearnConfig as LearnConfig
     from ._learn import Run as Run
     from ._learn import learn as learn
+    from ._train import AgentConfig as AgentConfig
+    from ._train import AgentRun as AgentRun
+    from ._train import dream_agent as dream_agent
+    from ._train import play_agent as play_agent
+    from ._train import train_agent as train_agent
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """The main job on first use (PEP 562): it alone needs Gymnasium and optax, which are slow."""
-    if name not in ("LearnConfig", "Run", "learn"):
+    """The two jobs on first use (PEP 562): they need Gymnasium and optax, which are slow."""
+    if name in ("LearnConfig", "Run", "learn"):
+        from . import _learn as job
+    elif name in ("AgentConfig", "AgentRun", "dream_agent", "play_agent", "train_agent"):
+        from . import _train as job
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _learn
-
-    return getattr(_learn, name)
+    return getattr(job, name)

@@ -147,7 +147,9 @@ def train(agent: Annotated[Train, Flat]) -> None:
     try:
         agent_jobs.train_agent(config, out)
     except KeyboardInterrupt:
-        sys.exit("stochwm: stopped; the same command goes on from the last checkpoint")
+        sys.exit(
+            "stochwm: stopped; the same command goes on from the last checkpoint, if there is one"
+        )
     print(f"agent: {out / 'agent'}\ncurves: {out / 'history.png'}")
     print(f"next: stochwm play {out}" + f", stochwm dream {out}" * (config.agent == "dreamer"))
 
@@ -161,7 +163,7 @@ def play(run: tyro.conf.Positional[Path], episodes: int = 10, seed: int = 0) -> 
         episodes: how many count.
         seed: of the episodes.
     """
-    print(agent_jobs.play(AgentRun(run), episodes=episodes, seed=seed))
+    print(agent_jobs.play_agent(AgentRun(run), episodes=episodes, seed=seed))
 
 
 @app.command

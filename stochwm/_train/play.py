@@ -38,7 +38,7 @@ class Played(NamedTuple):
         return "\n".join([*lines, "", self.note])
 
 
-def play(run: AgentRun, *, episodes: int = 10, seed: int = 0) -> Played:
+def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0) -> Played:
     """Play episodes with the agent of a run, and write `play/`.
 
     Writes `play/returns.json` and, where the environment draws itself, `play/episode.gif`, of one
