@@ -1,6 +1,7 @@
 """Saving and loading trees: safetensors for arrays, JSON for the rest, no pickle."""
 
 from .errors import StorageError as StorageError
+from .manifest import library_version as library_version
 from .steps import latest_step as latest_step
 from .steps import load_step as load_step
 from .steps import load_step_metadata as load_step_metadata

@@ -34,7 +34,7 @@ def write(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) ->
     blob = st.save(arrays)
     body = {
         "format": FORMAT,
-        "library": _library_version(),
+        "library": library_version(),
         "arrays_bytes": len(blob),
         "arrays_sha256": hashlib.sha256(blob).hexdigest(),
         **notes,
@@ -61,7 +61,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if body["format"] != FORMAT:
         raise StorageError(
             f"{folder} has format {body['format']}, written by stochwm {body.get('library')}; this "
-            f"is stochwm {_library_version()}, which reads format {FORMAT}. Use the other version."
+            f"is stochwm {library_version()}, which reads format {FORMAT}. Use the other version."
         )
     checksum = body.pop("checksum", None)
     complete = all(isinstance(body.get(name), kind) for name, kind in _FIELDS.items())
@@ -150,7 +150,8 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _library_version() -> str:
+def library_version() -> str:
+    """The version of this library, "unknown" where it was never installed."""
     try:
         return importlib.metadata.version("stochwm")
     except importlib.metadata.PackageNotFoundError:

@@ -2,13 +2,15 @@
 
 import json
 import os
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .._learn.job import say_nothing, say_to_stderr
+from tqdm import tqdm
+
 from .._learn.worlds import make_env
-from .._storage import latest_step, load_step_metadata, write_text
+from .._storage import latest_step, library_version, write_text
 from ..agents import DreamerConfig, train_dreamer, train_ppo
 from ..agents.checkpoints import Row
 from ..training import JsonlLogger
@@ -17,7 +19,7 @@ from .run import AgentRun
 
 LOG_EVERY = 250
 CHECKPOINTS, HISTORY = "checkpoints", "history.jsonl"
-NAMED = ("stochwm", "jax", "equinox", "optax", "gymnasium")
+NAMED = ("jax", "equinox", "optax", "gymnasium")
 
 
 def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool = True) -> AgentRun:
@@ -42,7 +44,7 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     from ..report.style import require_matplotlib
 
     require_matplotlib()  # before the work, not after it
-    out, say = Path(out), say_to_stderr if progress else say_nothing
+    out = Path(out)
     begun = _check(out)
     make_env(config).close()
     rows = None
@@ -50,9 +52,9 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     def log(row: Row) -> None:
         nonlocal rows
         if rows is None:
-            if begun:
-                say(f"goes on with the run in {os.fspath(out)!r} from step {begun:,}")
-            else:
+            if begun and progress:  # beside the bar, not in its line
+                tqdm.write(f"goes on with the run in {os.fspath(out)!r}", file=sys.stderr)
+            if not begun:
                 _begin(out, config)
             rows = JsonlLogger(out / HISTORY)
         rows(row)
@@ -67,18 +69,21 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     return run
 
 
-def _check(out: Path) -> int:
-    """Steps of the run that `out` holds, up to its last checkpoint; 0 where there is none."""
+def _check(out: Path) -> bool:
+    """Whether `out` holds a run that came to a checkpoint.
+
+    Raises:
+        FileExistsError: it holds something else.
+        StorageError: it holds another kind of run.
+    """
     if (out / "config.json").is_file():
         AgentRun(out)
-        if latest_step(out / CHECKPOINTS) is None:
-            return 0
-        return load_step_metadata(out / CHECKPOINTS)["history"][-1]["env_steps"]
+        return latest_step(out / CHECKPOINTS) is not None
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{os.fspath(out)!r} is not empty, and holds no run. Choose another --out."
         )
-    return 0
+    return False
 
 
 def _begin(out: Path, config: AgentConfig) -> None:
@@ -89,7 +94,8 @@ def _begin(out: Path, config: AgentConfig) -> None:
 
 
 def _write_config(out: Path, config: AgentConfig) -> None:
-    data = config.to_json() | {"versions": {name: version(name) for name in NAMED}}
+    versions = {"stochwm": library_version()} | {name: version(name) for name in NAMED}
+    data = config.to_json() | {"versions": versions}
     write_text(out / "config.json", json.dumps(data, indent=2) + "\n")
 
 
