@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from .._guard import AbstractGuard
 from .._rollout import imagine
 from ..distributions import AbstractDistribution, LatentState
-from ..models import RSSM, AbstractLatent, AbstractScalar, Perceptron
+from ..models import RSSM, UNIT_SQUARES, AbstractLatent, AbstractScalar, Perceptron
 from ..training import Divergence, SequenceLoss, partition_trainable, rssm_loss
 from .actors import AbstractActorHead
 from .returns import lambda_returns
@@ -39,6 +39,8 @@ class DreamerConfig:
         blocks: diagonal blocks of the recurrent cell.
         patch: side of the patches that a picture is cut into, in pixels.
         scalar: how reward and value are predicted.
+        observation_scale: standard deviation, after symlog, that errors of observed numbers are
+            held against; `UNIT_SQUARES` is the papers' squared error. Pixels have that always.
         divergence: what holds posterior and prior together, see `stochwm.training.kl`.
         horizon: the discount factor is `1 - 1 / horizon`.
         soft_discount: whether the discount head learns that factor, too (V3).
@@ -71,6 +73,7 @@ class DreamerConfig:
     depth: int = 2
     blocks: int = 1
     patch: int = 8
+    observation_scale: float = UNIT_SQUARES
     horizon: float = 333.0
     soft_discount: bool = True
     lambda_: float = 0.95

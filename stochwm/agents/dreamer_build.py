@@ -10,7 +10,6 @@ from jaxtyping import PRNGKeyArray
 from ..data import FlatSpace
 from ..models import (
     RSSM,
-    UNIT_SQUARES,
     FixedScale,
     OneHotDecoder,
     PatchDecoder,
@@ -94,7 +93,7 @@ def _observation_heads(
         sizes = tuple(size for _, size in space.groups)
         make = lambda features, key: OneHotDecoder(network(features, key=key), sizes)  # noqa: E731
     else:
-        scale = FixedScale(jnp.full(size, UNIT_SQUARES))
+        scale = FixedScale(jnp.full(size, config.observation_scale))
         make = lambda features, key: SymlogDecoder(network(features, key=key), scale)  # noqa: E731
     encoder = SymlogEncoder(Perceptron(size, None, width, depth, key=key))
     return {"encoder": encoder, "make_decoder": make}

@@ -16,7 +16,9 @@ from .slow_critic import SlowCritic
 def v3_tiny(**changes) -> DreamerConfig:
     """DreamerV3 (arXiv 2301.04104) with 8 x 8 latents and some 0.25 million parameters.
 
-    A learning rate ten times that of the paper, for networks a hundred times smaller.
+    A learning rate ten times that of the paper, for networks a hundred times smaller. Errors of
+    observed numbers count fifty times as much: the angle of a pole, a tenth of a radian, is else
+    worth less than the nat that it costs to tell it, and CartPole is not learned on every seed.
     """
     choices = {
         "latent": CategoricalLatent(8, 8),
@@ -24,6 +26,7 @@ def v3_tiny(**changes) -> DreamerConfig:
         "scalar": SymexpTwoHot(),
         "slow_critic": SlowCritic(0.02, pull=1.0),
         "optimizer": partial(laprop, 4e-4),
+        "observation_scale": 0.1,
     }
     return DreamerConfig(**(choices | changes))
 
