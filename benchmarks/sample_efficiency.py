@@ -3,6 +3,7 @@
     python benchmarks/sample_efficiency.py --seeds 3 --only cartpole
 
 cartpole   CartPole-v1, `v3_tiny`, 12,000 steps; PPO 60,000.
+pendulum   Pendulum-v1, `v3_tiny`, 15,000 steps; PPO 60,000 with gamma 0.9.
 doors      Doors, `v3_tiny` with an entropy weight of 0.02, 12,000 steps; PPO 40,000. The best
            return is 5.
 
@@ -84,6 +85,18 @@ TASKS = {
     "cartpole": (
         partial(compare, "cartpole", "CartPole-v1", DREAMER, (12_000, 60_000), 450.0, PPO),
         {"dreamer_best": (">=", 450.0), "dreamer_seconds": ("<=", 360.0), "ratio": (">=", 8.0)},
+    ),
+    "pendulum": (
+        partial(
+            compare,
+            "pendulum",
+            "Pendulum-v1",
+            DREAMER,
+            (15_000, 60_000),
+            -250.0,
+            PPOConfig(gamma=0.9),
+        ),
+        {"dreamer_best": (">=", -250.0)},
     ),
     "doors": (
         partial(compare, "doors", Doors(), CURIOUS, (12_000, 40_000), 4.75, PPO),
