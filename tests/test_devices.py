@@ -1,9 +1,13 @@
-"""Particles and members spread over devices: the same bits whatever the layout.
+"""Particles and members spread over devices: the same numbers whatever the layout.
+
+To the bit where the CPU's matrix products sum in one order for any number of rows, which is not so
+on all of them; else up to rounding.
 
 JAX sees one CPU as several devices only from its start, so these tests run a script in a process of
 their own and read what it printed.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -12,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -26,10 +31,8 @@ from stochwm import imagine_moment_matched, imagine_ts1, imagine_tsinf
 from stochwm.models import Markov
 from stochwm.transitions import Ensemble, MixtureDensity
 
-def digest(tree):
-    import hashlib
-    leaves = [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
-    return hashlib.sha256(b"".join(leaves)).hexdigest()
+def numbers(tree):
+    return np.concatenate([np.ravel(np.asarray(x, float)) for x in jax.tree.leaves(tree)]).tolist()
 
 def make(key):
     return MixtureDensity(3, 1, num_components=2, width=16, depth=1, key=key)
@@ -47,7 +50,7 @@ for way in (imagine_ts1, imagine_tsinf, imagine_moment_matched):
         run = eqx.filter_jit(way)
         result = run(MODEL, policy, states, key=jax.random.key(2), length=3, **layout)
         assert result[1].state.shape == (50, 3, 3)
-        print(json.dumps([way.__name__, str(layout), digest(result)]))
+        print(json.dumps([way.__name__, str(layout), numbers(result)]))
 """
 
 
@@ -70,14 +73,17 @@ def run_script(text):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_futures_have_the_same_bits_on_any_number_of_devices():
-    bits = {}
-    for way, layout, digest in run_script(HEAD + LAYOUTS):
-        bits.setdefault(way, {})[layout] = digest
-    assert [len(digests) for digests in bits.values()] == [3, 3, 3]
-    for way, digests in bits.items():
-        assert len(set(digests.values())) == 1, (way, digests)
-    assert len({next(iter(d.values())) for d in bits.values()}) == 3  # the ways do differ
+def test_futures_are_the_same_on_any_number_of_devices():
+    found = {}
+    for way, layout, values in run_script(HEAD + LAYOUTS):
+        found.setdefault(way, {})[layout] = np.asarray(values)
+    assert [len(layouts) for layouts in found.values()] == [3, 3, 3]
+    for layouts in found.values():
+        first, *others = layouts.values()
+        for other in others:
+            np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-5)
+    ways = [next(iter(layouts.values())) for layouts in found.values()]
+    assert all(np.abs(a - b).max() > 0.1 for a, b in itertools.combinations(ways, 2))
 
 
 FIT = """
@@ -93,15 +99,17 @@ def fitted(devices):
     options = {"steps": 20, "evaluate_every": 10, "batch_size": 32, "progress": False}
     key = jax.random.key(4)
     result = fit(MODEL.kernel, DATA, key=key, validation=DATA, devices=devices, **options)
-    return digest(eqx.filter(result.model, eqx.is_array)), result.history
+    return numbers(eqx.filter(result.model, eqx.is_array)), result.history
 """
 
 
-def test_members_have_the_same_bits_on_any_number_of_devices():
+def test_members_are_the_same_on_any_number_of_devices():
     layouts = "for devices in (None, 2, 8):\n    print(json.dumps(fitted(devices)))"
-    rows = run_script(HEAD + FIT + layouts)
-    assert len(rows) == 3
-    assert all(row == rows[0] for row in rows)
+    (first, history), *others = run_script(HEAD + FIT + layouts)
+    assert len(others) == 2
+    for values, rows in others:
+        np.testing.assert_allclose(values, first, rtol=1e-3, atol=1e-4)
+        assert [row.keys() for row in rows] == [row.keys() for row in history]
 
 
 RANK = """
@@ -173,11 +181,11 @@ def log(row):
 options = {"steps": 30, "evaluate_every": 5, "batch_size": 32, "progress": False}
 options |= {"key": jax.random.key(4), "log": log}
 result = fit(MODEL.kernel, DATA, devices=4, checkpoint=sys.argv[3], **options)
-print(json.dumps(digest(eqx.filter(result.model, eqx.is_array))))
+print(json.dumps(numbers(eqx.filter(result.model, eqx.is_array))))
 if sys.argv[4] == "compare":
     options["log"] = None
     alone = fit(MODEL.kernel, DATA, **options)
-    print(json.dumps(digest(eqx.filter(alone.model, eqx.is_array))))
+    print(json.dumps(numbers(eqx.filter(alone.model, eqx.is_array))))
 """
 
 
