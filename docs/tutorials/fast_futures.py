@@ -153,9 +153,9 @@ for name, per_future in cost.items():
 # %% [markdown]
 # ## The same futures, whatever the layout
 #
-# Every particle has its own key, so neither the number of devices nor the size of the chunks changes
-# what it imagines, but for the last digits: some CPUs sum a matrix product in another order when it
-# has another number of rows.
+# Every particle has its own key, so neither the number of devices nor the size of the chunks
+# changes what it imagines, but for the last digits: some CPUs sum a matrix product in another order
+# when it has another number of rows.
 
 
 # %%
