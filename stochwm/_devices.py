@@ -90,7 +90,7 @@ def over_devices(
         multiple: each device gets a multiple of this many rows, the last ones being copies.
 
     Returns:
-        The results; on CPUs their bits do not depend on how many devices there are.
+        The results; on CPUs the number of devices changes their last digits at most.
     """
     mesh = as_mesh(devices)
     number = jax.tree.leaves(batched)[0].shape[0]
@@ -112,7 +112,7 @@ def each(function: Callable[..., PyTree[Array]], stacked: PyTree[Array]) -> PyTr
     """`function` of every row of the leading axis, for a few rows of much work, such as members.
 
     On a CPU one after the other, which is as fast at a thousand particles and 1.3 times as fast at
-    ten thousand, and whose bits do not depend on how many rows the device has. Elsewhere vmapped.
+    ten thousand, and whose last digits at most depend on how many rows there are. Elsewhere vmapped.
     """
     one_by_one = jax.default_backend() == "cpu"
     return jax.lax.map(function, stacked) if one_by_one else jax.vmap(function)(stacked)

@@ -42,7 +42,8 @@ def imagine_particles(
 ) -> tuple[PyTree[Array], Trajectory]:
     """Imagine a future for each of many start states: `imagine`, vmapped over particles.
 
-    Call it inside `jit`. On CPUs the bits of a future depend on neither `devices` nor `chunk`.
+    Call it inside `jit`. On CPUs `devices` and `chunk` change the last digits of a future at
+    most.
 
     Args:
         model: any world model. A `Markov` model on an `Ensemble` evaluates all members for every

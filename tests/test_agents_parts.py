@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stochwm._storage import StorageError, save_step
 from stochwm.agents import (
     GymSource,
     Running,
@@ -23,6 +24,7 @@ from stochwm.agents import (
     make_source,
     sample,
 )
+from stochwm.agents.checkpoints import Checkpoints
 from stochwm.agents.source import picture_shape
 from stochwm.data import flat_space
 from stochwm.distributions import Deterministic
@@ -245,6 +247,12 @@ def test_both_sources_tell_pictures_from_other_boxes():
     assert of_world.image == of_gym.image == (16, 16, 1)
     assert WorldSource(Clock(), 1).image is GymSource(make_clock, 1).image is None
     assert picture_shape(gym.spaces.Box(0, 255, (16, 16, 1))) is None  # of float32
+
+
+def test_a_folder_of_an_older_version_is_refused(tmp_path):
+    save_step(tmp_path, 1, {"place": jnp.zeros(1)}, {"history": []})
+    with pytest.raises(StorageError, match="older version"):
+        Checkpoints(tmp_path, WorldSource(Curtain(), 1), {"seed": 0})
 
 
 def test_what_is_no_environment_is_refused():

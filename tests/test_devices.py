@@ -1,7 +1,7 @@
 """Particles and members spread over devices: the same numbers whatever the layout.
 
-To the bit where the CPU's matrix products sum in one order for any number of rows, which is not so
-on all of them; else up to rounding.
+To the bit where each future or member is worked out by itself; up to rounding where a CPU may sum
+over members in another order.
 
 JAX sees one CPU as several devices only from its start, so these tests run a script in a process of
 their own and read what it printed.
@@ -78,10 +78,12 @@ def test_futures_are_the_same_on_any_number_of_devices():
     for way, layout, values in run_script(HEAD + LAYOUTS):
         found.setdefault(way, {})[layout] = np.asarray(values)
     assert [len(layouts) for layouts in found.values()] == [3, 3, 3]
-    for layouts in found.values():
+    for way, layouts in found.items():
+        # Moments are taken over members, which some CPUs sum in another order.
+        tolerance = 1e-5 if way == "imagine_moment_matched" else 0.0
         first, *others = layouts.values()
         for other in others:
-            np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(other, first, rtol=tolerance, atol=tolerance)
     ways = [next(iter(layouts.values())) for layouts in found.values()]
     assert all(np.abs(a - b).max() > 0.1 for a, b in itertools.combinations(ways, 2))
 
@@ -108,8 +110,10 @@ def test_members_are_the_same_on_any_number_of_devices():
     (first, history), *others = run_script(HEAD + FIT + layouts)
     assert len(others) == 2
     for values, rows in others:
-        np.testing.assert_allclose(values, first, rtol=1e-3, atol=1e-4)
-        assert [row.keys() for row in rows] == [row.keys() for row in history]
+        np.testing.assert_allclose(values, first, rtol=1e-5, atol=1e-6)
+        assert len(rows) == len(history)
+        for row, expected in zip(rows, history, strict=True):
+            assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 RANK = """

@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import PyTree
 
-from .._storage import latest_step, load_step, load_step_metadata, save_step
+from .._storage import StorageError, latest_step, load_step, load_step_metadata, save_step
 from .choices import Choice, choices_of, differences
 from .source import AbstractSource
 
@@ -34,6 +34,7 @@ class Checkpoints:
 
         Raises:
             ValueError: the folder holds a run of other choices; the message names them.
+            StorageError: it holds a run of an older version.
         """
         self.folder, self.source = folder, source
         self.choices: dict[str, Choice] = choices_of(choices)
@@ -41,6 +42,11 @@ class Checkpoints:
         if folder is None or latest_step(folder) is None:
             return
         self.kept = load_step_metadata(folder)
+        if "choices" not in self.kept:
+            raise StorageError(
+                f"the run in {os.fspath(folder)!r} is of an older version, which did not keep its "
+                "choices, and cannot go on: use another folder."
+            )
         told = differences(self.kept["choices"], self.choices)
         if told:
             raise ValueError(

@@ -104,8 +104,8 @@ def fit(
         max_bad_steps: give up when this many steps in a row of one member were not finite; 1 gives
             up at the first.
         devices: how many devices share the members, or a `jax.sharding.Mesh`; None: one. On CPUs
-            the result is the same up to rounding, and to the bit where matrix products sum in one
-            order for any number of rows, which not every CPU does.
+            the result is the same up to rounding: some sum in another order where a device has
+            another number of members.
         checkpoint: folder for checkpoints, written by the first process if there are several. If
             it holds one of this very fit, it goes on from there, and ends with the bits of an
             uninterrupted run. `steps` may be raised then if `optimizer` is given; the schedule of
