@@ -112,7 +112,7 @@ def each(function: Callable[..., PyTree[Array]], stacked: PyTree[Array]) -> PyTr
     """`function` of every row of the leading axis, for a few rows of much work, such as members.
 
     On a CPU one after the other, which is as fast at a thousand particles and 1.3 times as fast at
-    ten thousand, and whose last digits at most depend on how many rows there are. Elsewhere vmapped.
+    ten thousand; the number of rows changes the last digits at most. Elsewhere vmapped.
     """
     one_by_one = jax.default_backend() == "cpu"
     return jax.lax.map(function, stacked) if one_by_one else jax.vmap(function)(stacked)
