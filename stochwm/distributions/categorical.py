@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution, Modes
 from .checks import as_event, as_float, as_level, check_logits, check_trailing
-from .choice import abduct_choice, choose, nan_unless
+from .choice import abduct_choice, choose, nan_unless, with_gradient_of
 
 
 class OneHotCategoricals(AbstractDistribution):
@@ -60,6 +60,9 @@ class OneHotCategoricals(AbstractDistribution):
 
     def to_flat(self, grouped: Array) -> Float[Array, "*batch dim"]:
         """The inverse of `to_groups`."""
+        dim = sum(self.sizes)
+        if grouped.shape[-2] * grouped.shape[-1] == dim:
+            return grouped.reshape(*grouped.shape[:-2], dim)
         return grouped[(..., *self._positions())]
 
     def log_probs(self) -> Float[Array, "*batch dim"]:
@@ -70,13 +73,12 @@ class OneHotCategoricals(AbstractDistribution):
         return jax.random.gumbel(seed, self.logits.shape, self.logits.dtype)
 
     def push(self, noise: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        log_probs, probs = self.log_probs(), self.mean()
-        padded = self.to_groups(log_probs, fill=-jnp.inf)
-        index = choose(padded, self.to_groups(noise))
-        hard = self.to_flat(jax.nn.one_hot(index, max(self.sizes), dtype=probs.dtype))
-        # The bracket is exactly zero, so that a one-hot entry is exactly 0 or 1.
-        value = jax.lax.stop_gradient(hard) + (probs - jax.lax.stop_gradient(probs))
-        return nan_unless(~jnp.isnan(probs), value)
+        logits = self.to_groups(self.logits, fill=-jnp.inf)
+        top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+        # From the top, large logits cost the noise no digits; NaN and infinite ones give NaN.
+        index = choose(logits - top, self.to_groups(noise))
+        hard = jax.nn.one_hot(index, max(self.sizes), dtype=logits.dtype)
+        return with_gradient_of(self.to_flat(nan_unless(jnp.isfinite(top), hard)), self.mean())
 
     def abduct(self, value: Any, *, key: PRNGKeyArray) -> Float[Array, " dim"]:
         value = as_event(value, self.event_shape)

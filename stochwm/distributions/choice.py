@@ -39,3 +39,18 @@ def abduct_choice(
 def nan_unless(valid: Array, value: Array) -> Array:
     """`value`, or NaN where a choice had no valid weights: JAX alone would pick index 0."""
     return jnp.where(valid, value, jnp.nan)
+
+
+@jax.custom_jvp
+def with_gradient_of(value: Array, source: Array) -> Array:
+    """`value` with the gradient of `source`: straight through what was rounded or drawn.
+
+    Where nobody asks for a gradient, `source` is not computed.
+    """
+    del source
+    return value
+
+
+@with_gradient_of.defjvp
+def _gradient_of_source(primals, tangents):
+    return with_gradient_of(*primals), tangents[1]

@@ -23,10 +23,6 @@ def unimix(prediction: OneHotCategoricals, rate: float = 0.01) -> OneHotCategori
         raise ValueError(f"rate must be in [0, 1], but is {rate}.")
     if rate == 0:
         return prediction
-    uniform = -np.log(np.repeat(prediction.sizes, prediction.sizes))
-    mixed = prediction.log_probs()
-    if rate < 1:
-        mixed = jnp.logaddexp(np.log1p(-rate) + mixed, np.log(rate) + uniform)
-    else:
-        mixed = jnp.broadcast_to(uniform, mixed.shape)
+    uniform = 1 / np.repeat(prediction.sizes, prediction.sizes)
+    mixed = jnp.log((1 - rate) * prediction.mean() + rate * uniform)
     return OneHotCategoricals(mixed, prediction.sizes)

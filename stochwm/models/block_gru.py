@@ -59,12 +59,15 @@ class BlockGRU(eqx.Module):
         self, state: Float[Array, " size"], *inputs: Float[Array, " _"]
     ) -> Float[Array, " size"]:
         embedded = [embed(x) for embed, x in zip(self.embed, (state, *inputs), strict=True)]
-        shared = jnp.concatenate(embedded)
-        rows = state.reshape(self.blocks, -1)
-        wide = jnp.concatenate([rows, jnp.tile(shared, (self.blocks, 1))], axis=1)
-        mixed = jax.nn.silu(self.norm(self.mix(wide).reshape(-1)))
-        gates = self.gates(mixed.reshape(self.blocks, -1))
-        reset, candidate, update = (x.reshape(-1) for x in jnp.split(gates, 3, axis=1))
-        candidate = jnp.tanh(jax.nn.sigmoid(reset) * candidate)
-        update = jax.nn.sigmoid(update + UPDATE_BIAS)
-        return update * candidate + (1 - update) * state
+        rows = jnp.split(state, self.blocks)
+        mixed = jnp.concatenate(self.mix([jnp.concatenate([row, *embedded]) for row in rows]))
+        gates = self.gates(jnp.split(jax.nn.silu(self.norm(mixed)), self.blocks))
+        return jnp.concatenate([_gated(row, gate) for row, gate in zip(rows, gates, strict=True)])
+
+
+def _gated(state: Float[Array, " block"], gates: Float[Array, " 3*block"]) -> Array:
+    """The next state of one block."""
+    reset, candidate, update = jnp.split(gates, 3)
+    candidate = jnp.tanh(jax.nn.sigmoid(reset) * candidate)
+    update = jax.nn.sigmoid(update + UPDATE_BIAS)
+    return update * candidate + (1 - update) * state

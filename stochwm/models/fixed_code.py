@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ..distributions.choice import with_gradient_of
 from ..transitions import AbstractConstant
 
 Distance = Callable[[Float[Array, " dim"], Float[Array, "codes dim"]], Float[Array, " codes"]]
@@ -81,7 +82,7 @@ class FixedCode(eqx.Module):
             )
         fixed = jax.lax.stop_gradient((vector, self.codebook))
         index = jnp.argmin(self.distance(*fixed))
-        return _straight_through(self.codebook[index], vector), index
+        return with_gradient_of(self.codebook[index], vector), index
 
 
 def one_hot_code(vector: Float[Array, " codes"]) -> tuple[Float[Array, " codes"], Int[Array, ""]]:
@@ -91,7 +92,7 @@ def one_hot_code(vector: Float[Array, " codes"]) -> tuple[Float[Array, " codes"]
     of which the nearest is the one at the largest entry. Add `commitment_loss(vector, code)`.
     """
     index = jnp.argmax(vector)
-    return _straight_through(jax.nn.one_hot(index, vector.shape[-1]), vector), index
+    return with_gradient_of(jax.nn.one_hot(index, vector.shape[-1]), vector), index
 
 
 class CodeLosses(NamedTuple):
@@ -176,8 +177,3 @@ def code_perplexity(index: Int[Array, " batch"], num_codes: int) -> Float[Array,
     """`exp` of the entropy of how often each code occurs in a batch: how many are really in use."""
     share = jnp.bincount(index, length=num_codes) / index.shape[0]
     return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
-
-
-def _straight_through(code: Array, vector: Array) -> Array:
-    """The code in value, the vector in gradient; the bracket is exactly zero."""
-    return jax.lax.stop_gradient(code) + (vector - jax.lax.stop_gradient(vector))

@@ -1,5 +1,7 @@
 """Linear maps with the initial weights of DreamerV3, whole or in blocks."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,26 +20,29 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
-        return self.weight @ x + self.bias
+        # In this order, vmaps put their axes in front: no result has to be turned round.
+        return x @ self.weight.T + self.bias
 
 
 class BlockLinear(eqx.Module):
     """A linear map whose matrix is block-diagonal: block b of the output sees block b of the input.
 
-    One dot a block: on a CPU an einsum over the block axis takes 1.5 to 2.5 times as long.
+    Rows are a list and one dot a block is taken: on a CPU an einsum over a block axis, or rows that
+    are stacked and laid out flat again, take about twice as long.
     """
 
     weight: Float[Array, "blocks block_outputs block_inputs"]
     bias: Float[Array, "blocks block_outputs"]
 
     def __init__(self, inputs: int, outputs: int, blocks: int, *, key: PRNGKeyArray):
-        """Make a map of rows, `[blocks, inputs] -> [blocks, outputs]`: sizes are of one block."""
+        """Make a map of rows; sizes are of one block."""
         self.weight = initial_weights((blocks, outputs, inputs), key)
         self.bias = jnp.zeros((blocks, outputs))
 
-    def __call__(self, x: Float[Array, "blocks inputs"]) -> Float[Array, "blocks outputs"]:
-        rows = [self.weight[b] @ x[b] for b in range(self.weight.shape[0])]
-        return jnp.stack(rows) + self.bias
+    def __call__(self, rows: Sequence[Float[Array, " inputs"]]) -> list[Float[Array, " outputs"]]:
+        """What each block makes of its row."""
+        parts = zip(self.weight, self.bias, rows, strict=True)
+        return [row @ weight.T + bias for weight, bias, row in parts]
 
 
 def initial_weights(shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
