@@ -41,6 +41,7 @@ from .diagnose_model import diagnose_model as diagnose_model
 from .diagnose_model import open_loop_clouds as open_loop_clouds
 from .evaluate import evaluate as evaluate
 from .factors import Factors as Factors
+from .filtering import start_states as start_states
 from .holdout import refuse_training_episodes as refuse_training_episodes
 from .interval_scores import interval_score as interval_score
 from .interval_scores import quantile_score as quantile_score

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import Episodes, check_spaces
-from ..models import AbstractWorldModel, Markov
+from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
 from .diagnose import Diagnosis, diagnose
+from .filtering import start_states
 from .open_loop import open_loop
 from .starts import HORIZONS, Starts, choose_starts
 
@@ -28,7 +29,8 @@ def diagnose_model(
     """Is the predicted distribution right, at each horizon?
 
     Args:
-        model: a world model over flat observations, or a transition.
+        model: a world model over flat observations, a filter of them, or a transition. A filter is
+            shown each episode up to the start.
         episodes: held-out episodes.
         key: for the particles, and to break ties.
         horizons: how many steps ahead, each at least 1.
@@ -49,7 +51,9 @@ def diagnose_model(
     starts = choose_starts(episodes, num_starts, max(horizons))
     at = np.asarray(horizons) - 1
     return diagnose(
-        open_loop_clouds(world, starts, horizons, key=key_clouds, num_particles=num_particles),
+        open_loop_clouds(
+            world, starts, horizons, key=key_clouds, num_particles=num_particles, episodes=episodes
+        ),
         starts.future[:, at],
         starts.mask[:, at],
         starts.episode,
@@ -65,6 +69,7 @@ def open_loop_clouds(
     *,
     key: PRNGKeyArray,
     num_particles: int = 100,
+    episodes: Episodes | None = None,
 ) -> Float[Array, "starts particles horizons state"]:
     """Particles of futures under the recorded actions, `[starts, particles, horizons, state]`.
 
@@ -74,9 +79,21 @@ def open_loop_clouds(
         horizons: which steps ahead are kept.
         key: for the draws.
         num_particles: a start, see `open_loop`.
+        episodes: those that the starts were chosen in; only a filter needs them, for their past.
+
+    Raises:
+        ValueError: a filter without episodes.
     """
+    states = starts.state
+    if episodes is not None:
+        states = start_states(model, episodes, starts.row, key=key, num_particles=num_particles)
+    elif isinstance(model, AbstractFilter):
+        raise ValueError(
+            f"episodes must be given: model is a filter ({type(model).__name__}), which starts in "
+            "what it has inferred from the past of each start. Pass those the starts are from."
+        )
     keys = jax.random.split(key, len(starts.state))
-    inputs = (jnp.asarray(starts.state), jnp.asarray(starts.action), keys)
+    inputs = (jax.tree.map(jnp.asarray, states), jnp.asarray(starts.action), keys)
     return _clouds(model, inputs, tuple(int(horizon) for horizon in horizons), num_particles)
 
 

@@ -55,13 +55,20 @@ def evaluate(
     is right for many particles; with few it is too high on average, the more so the narrower a
     step is against the spread of the cloud. Raise `num_particles` until it stays.
 
+    A filter, such as an `RSSM`, is shown the episode of a start from its beginning up to the start,
+    and nothing after it; every particle filters with draws of its own. The particles of its clouds
+    are observations drawn in the latent states of its futures, and its `nll` is, at every horizon,
+    that of the equal mixture over the particles of what their latent states decode to. One step
+    ahead it is over all steps too, so that it compares with that of any other model.
+
     All that is scored has the same starts, targets and keys, so that differences are in pairs:
     see `compare`. Beside the `model`, rows of the card are `of`: "persistence" (no change; always),
     "climatology" (draws of training states, with `train`), "gaussian", "law", and "excess", the
     score of the model minus that of the law, with the interval of the paired difference.
 
     Args:
-        model: any world model over flat states, or a transition, with or without a density.
+        model: any world model over flat states, a filter of them, or a transition, with or without
+            a density.
         episodes: held-out episodes.
         key: makes starts, noise and futures; the same for all models that are to be compared.
         horizons: steps ahead at which to score.
@@ -137,7 +144,9 @@ def _task(episodes, horizons, num_starts, noise, scale, key) -> tuple[Task, list
         if number < MIN_STARTS
     ]
     keys = jax.random.split(key_futures, len(starts.state))
-    return Task(episodes, starts, horizons, target, noise, scale, key_nll, keys), reasons
+    return Task(
+        episodes, starts, horizons, target, noise, scale, key_nll, key_futures, keys
+    ), reasons
 
 
 def _excess(samples: dict[tuple[str, str, int], Sample]) -> dict[tuple[str, str, int], Sample]:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from ..data import Episodes
+from ..data import Episodes, Transitions
 from ..distributions import LatentState, LatentStateDistribution
-from ..models import AbstractWorldModel
+from ..models import AbstractFilter, AbstractWorldModel
 from .bootstrap import episode_interval
 from .score_inputs import core_of
 from .scorecard import Sample, Score, Scorecard
@@ -77,15 +77,23 @@ def density_sample(
     Raises:
         NotImplementedError: a prediction without a density.
     """
-    rows = episodes.transitions()
-    target = rows.next_state + noise * np.asarray(jax.random.normal(key, rows.next_state.shape))
-    inputs = (np.asarray(rows.state), np.asarray(rows.action), np.asarray(target, np.float32))
+    rows, target, name = next_targets(episodes, key=key, noise=noise)
+    inputs = (np.asarray(rows.state), np.asarray(rows.action), target)
     if not isinstance(predict, eqx.Module):
         # A new function each time: an old program knows an old function's variables by value.
         given, predict = predict, lambda state, action: given(state, action)
     values = in_blocks(lambda *block: _log_probs(predict, *block), inputs, ROW_BLOCK)
-    name = fingerprint(*inputs[:2], np.asarray(rows.next_state))
     return Sample(-values, np.asarray(rows.episode), name)
+
+
+def next_targets(
+    episodes: Episodes, *, key: PRNGKeyArray, noise: np.ndarray
+) -> tuple[Transitions, np.ndarray, str]:
+    """All steps, what followed with noise `[transitions, state]`, and the fingerprint of both."""
+    rows = episodes.transitions()
+    target = rows.next_state + noise * np.asarray(jax.random.normal(key, rows.next_state.shape))
+    name = fingerprint(*(np.asarray(x) for x in (rows.state, rows.action, rows.next_state)))
+    return rows, np.asarray(target, np.float32), name
 
 
 @eqx.filter_jit
@@ -99,7 +107,7 @@ def why_no_density(
     """Why the density of the next observation is not known, or None where it is.
 
     Nothing is computed. A density belongs to the drawn part of a state: it is the observation's if
-    that part is what the model shows, unchanged.
+    that part is what the model shows, unchanged. That of a filter is what it decodes to.
 
     Args:
         model: any world model over flat observations.
@@ -109,6 +117,8 @@ def why_no_density(
     """
 
     def probe(model, noise, state, action):
+        if isinstance(model, AbstractFilter):
+            return seen_density(model.decode(model.initial()), noise).log_prob(state)
         prediction = model.transition(model.start(state), action)
         drawn = part = prediction.sample(seed=jax.random.key(0))
         while isinstance(part, LatentState):

@@ -6,17 +6,25 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from .._rollout import nothing, step_keys, step_times
-from ..models import AbstractWorldModel
+from ..models import AbstractFilter, AbstractWorldModel
 from ..transitions import Ensemble
 
 
 def open_loop(
-    model: AbstractWorldModel, state: Array, actions: Array, *, key: PRNGKeyArray, particles: int
+    model: AbstractWorldModel,
+    state: PyTree[Array],
+    actions: Array,
+    *,
+    key: PRNGKeyArray,
+    particles: int,
 ) -> Array:
     """Futures from one state under given actions, `[particles, horizon, state]`.
+
+    A filter starts in states of its own, one a particle, see `start_states`; what is kept of its
+    futures is an observation drawn in each state.
 
     Where the kernel is an `Ensemble`, each particle keeps one member (TS-infinity), particle i
     member i modulo their number, so that no member is evaluated on another member's particles. The
@@ -29,7 +37,7 @@ def open_loop(
 
 def judged_futures(
     model: AbstractWorldModel,
-    state: Array,
+    state: PyTree[Array],
     actions: Array,
     targets: Any,
     *,
@@ -41,32 +49,53 @@ def judged_futures(
 
     Args:
         model: any world model over flat observations.
-        state: where to start, an observation `[state]`.
+        state: where to start, an observation `[state]`; of a filter, `[particles, ...]` states.
         actions: one a step, `[horizon, action]`.
         targets: given to the judge, with a leading axis of steps.
         key: for the draws.
         particles: how many futures.
         judge: `judge(prediction, target)`, where the prediction of a step is made from where the
-            particle is one step before.
+            particle is one step before; of a filter it is what the particle decodes to.
 
     Returns:
         states `[particles, horizon, state]` and verdicts `[particles, horizon, ...]`.
     """
-    times = step_times(len(actions))
+    times, filters = step_times(len(actions)), isinstance(model, AbstractFilter)
 
     def futures(model, keys):
-        def future(key):
+        def future(start, key):
             def step(state, inputs):
                 time, action, target = inputs
+                key_seen, key_state = step_keys(key, time)
                 prediction = model.transition(state, action)
-                state = prediction.sample(seed=step_keys(key, time)[1])
-                return state, (model.observed(state), judge(prediction, target))
+                state = prediction.sample(seed=key_state)
+                if filters:
+                    prediction = model.decode(state)
+                return state, (model.emission(state, key=key_seen), judge(prediction, target))
 
-            return jax.lax.scan(step, model.start(state), (times, actions, targets))[1]
+            return jax.lax.scan(step, start, (times, actions, targets))[1]
 
-        return jax.vmap(future)(keys)
+        return jax.vmap(future)(begins(model, state, len(keys)), keys)
 
     return _by_member(futures, model, key, particles)
+
+
+def begins(model: AbstractWorldModel, state: PyTree[Array], particles: int) -> PyTree[Array]:
+    """Where each particle starts, `[particles, ...]`, from what `start_states` gives for a start.
+
+    Raises:
+        ValueError: another number of states of a filter.
+    """
+    if not isinstance(model, AbstractFilter):
+        start = jax.tree.map(jnp.asarray, model.start(state))
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (particles, *x.shape)), start)
+    leading = {jnp.shape(x)[:1] for x in jax.tree.leaves(state)}
+    if leading != {(particles,)}:
+        raise ValueError(
+            f"state must hold one state of the filter for each of the {particles} particles, "
+            f"[particles, ...], but its leading axes are {sorted(leading)}."
+        )
+    return state
 
 
 def _by_member(futures: Callable[..., Any], model: Any, key: PRNGKeyArray, particles: int) -> Any:

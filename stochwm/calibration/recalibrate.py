@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 from ..data import Episodes, Transitions, check_spaces
-from ..models import AbstractWorldModel, Markov
+from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
 from .adaptive import fit_adaptive
 from .by_step import fit_by_step
@@ -78,11 +78,18 @@ def recalibrate(
     Raises:
         ValueError: an unknown method or per, a combination of them that does not exist, a hold-out
             of other spaces, too small, or with training episodes.
-        TypeError: a model without a kernel, or predictions of a family that the method cannot
-            repair.
+        TypeError: a filter, a model without a kernel, or predictions of a family that the method
+            cannot repair.
     """
     _check(method, per)
     world: Any = Markov(model) if isinstance(model, AbstractTransition) else model
+    if isinstance(world, AbstractFilter):
+        raise TypeError(
+            f"model must show what it predicts, but is a filter ({type(model).__name__}), whose "
+            "predictions are of a latent state that no hold-out holds. evaluate and diagnose_model "
+            "say how wrong its observations are: train it longer or with another decoder, or "
+            "recalibrate a model of the observations, such as Markov(transition)."
+        )
     check_spaces(world, holdout)
     if train is not None:
         refuse_training_episodes(holdout, train)

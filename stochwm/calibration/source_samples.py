@@ -11,8 +11,9 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .._rollout import nothing
 from ..data import Episodes, check_spaces
-from ..models import Markov
+from ..models import AbstractFilter, Markov
 from ..transitions import AbstractTransition
+from .filtering import filter_density_sample, start_states
 from .metrics import METRICS
 from .one_step import OneStep, density_sample, seen_density, why_no_density
 from .open_loop import judged_futures
@@ -43,6 +44,8 @@ class Task(NamedTuple):
     noise: np.ndarray
     scale: np.ndarray
     key_nll: PRNGKeyArray
+    key_past: PRNGKeyArray
+    """For what a filter draws up to the starts."""
     keys: Array
     """For the futures, `[starts]`."""
 
@@ -58,8 +61,7 @@ def samples_of(source: Source, task: Task) -> tuple[dict[tuple[str, int], Sample
     if "nll" in names:
         reason = why_no_density(model, noise, starts.state[0], starts.action[0, 0])
         if reason is None:
-            options = {"key": task.key_nll, "noise": task.noise}
-            samples["nll", 1] = density_sample(OneStep(model, noise), task.episodes, **options)
+            samples["nll", 1] = _next_step(model, noise, source.particles, task)
         else:
             skipped.append(f"nll: the prediction has no density ({reason})")
             names = tuple(name for name in names if name != "nll")
@@ -75,6 +77,15 @@ def samples_of(source: Source, task: Task) -> tuple[dict[tuple[str, int], Sample
     return samples, tuple(skipped)
 
 
+def _next_step(model, noise, particles: int, task: Task) -> Sample:
+    """The `nll` one step ahead, at every step."""
+    if isinstance(model, AbstractFilter):
+        options = {"target_noise": task.noise, "key": task.key_nll, "num_particles": particles}
+        return filter_density_sample(model, noise, task.episodes, **options)
+    options = {"key": task.key_nll, "noise": task.noise}
+    return density_sample(OneStep(model, noise), task.episodes, **options)
+
+
 def _ahead(model, noise, names, particles, task: Task) -> dict[tuple[str, int], Sample]:
     """The values of what clouds of futures tell: all but the `nll` one step ahead."""
     starts, horizons = task.starts, task.horizons
@@ -84,7 +95,10 @@ def _ahead(model, noise, names, particles, task: Task) -> dict[tuple[str, int], 
     def block(*inputs):
         return _score_block(model, noise, task.scale, names, horizons, particles, inputs)
 
-    inputs = (starts.state, starts.action, starts.future, task.target, task.keys)
+    states = start_states(
+        model, task.episodes, starts.row, key=task.key_past, num_particles=particles
+    )
+    inputs = (states, starts.action, starts.future, task.target, task.keys)
     table, samples = in_blocks(block, inputs, START_BLOCK), {}
     for i, horizon in enumerate(horizons):
         there = starts.mask[:, horizon - 1]
@@ -128,7 +142,7 @@ def _score_block(model, noise, scale, names, horizons, particles, inputs) -> dic
     functions: dict[str, Any] = {n: METRICS[n].of_cloud for n in names if n != "nll"}
     # One cloud at a time: the distances between all particles of all clouds would not fit.
     table = jax.lax.map(lambda row: {name: f(*row) for name, f in functions.items()}, rows)
-    table = jax.tree.map(lambda x: x.reshape(len(states), len(at), *x.shape[1:]), table)
+    table = jax.tree.map(lambda x: x.reshape(len(keys), len(at), *x.shape[1:]), table)
     if "nll" in names:
         mean = jax.nn.logsumexp(log_probs[:, :, at], axis=1) - math.log(particles)
         table["nll"] = -mean

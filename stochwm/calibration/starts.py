@@ -16,8 +16,10 @@ MIN_STARTS = 10  # fewer realised futures than this say little about a horizon
 class Starts(NamedTuple):
     """Held-out starts and what really followed, padded after the end of an episode."""
 
+    row: np.ndarray
+    """Where in the stream of the episodes each start is, `[starts]`"""
     state: np.ndarray
-    """`[starts, state]`"""
+    """What was seen there, `[starts, state]`"""
     action: np.ndarray
     """`[starts, horizon, action]`"""
     future: np.ndarray
@@ -38,6 +40,7 @@ def choose_starts(episodes: Episodes, num_starts: int, horizon: int) -> Starts:
     steps = start[:, None] + np.arange(horizon)
     inside = np.minimum(steps, last[:, None])
     return Starts(
+        row=start,
         state=episodes.observation[start],
         action=episodes.action[inside],
         future=episodes.observation[np.minimum(steps + 1, last[:, None])],
@@ -52,14 +55,15 @@ def in_blocks(function: Callable[..., Any], inputs: tuple[Any, ...], size: int) 
     The last block is filled up with copies of the last row: blocks of one shape are compiled once.
 
     Args:
-        function: of arrays `[size, ...]`, returning a pytree of such arrays.
-        inputs: arrays `[rows, ...]`, at least one row.
+        function: of pytrees of arrays `[size, ...]`, returning such a pytree.
+        inputs: pytrees of arrays `[rows, ...]`, at least one row.
         size: rows of a block.
     """
-    number, results = len(inputs[0]), []
+    number, results = len(jax.tree.leaves(inputs)[0]), []
     for first in range(0, number, size):
         rows = np.minimum(np.arange(first, first + size), number - 1)
-        results.append(jax.tree.map(np.asarray, function(*(x[rows] for x in inputs))))
+        block = jax.tree.map(lambda x, rows=rows: x[rows], inputs)
+        results.append(jax.tree.map(np.asarray, function(*block)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *results)
 
 

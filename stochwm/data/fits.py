@@ -7,7 +7,7 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 
-from ..models import AbstractWorldModel
+from ..models import AbstractFilter, AbstractWorldModel
 from .spaces import FlatSpace, flat_space
 
 
@@ -15,7 +15,7 @@ def check_spaces(model: AbstractWorldModel, env: Any) -> None:
     """Check that a model takes the states and actions of an environment, without compiling it.
 
     Args:
-        model: a world model that starts from a flat observation.
+        model: a world model that starts from a flat observation, or a filter that sees them.
         env: what has `observation_space` and `action_space`: a Gymnasium environment, `Episodes`.
 
     Raises:
@@ -25,8 +25,13 @@ def check_spaces(model: AbstractWorldModel, env: Any) -> None:
     state, action = (jax.ShapeDtypeStruct((space.size,), jnp.float32) for space in spaces)
 
     def draw(model, state, action):
-        prediction = model.transition(model.start(state), action)
-        return model.observed(prediction.sample(seed=jax.random.key(0)))
+        key = jax.random.key(0)
+        if isinstance(model, AbstractFilter):
+            prior = model.transition(model.initial(), action)
+            start = model.posterior(prior, state).sample(seed=key)
+        else:
+            start = model.start(state)
+        return model.emission(model.transition(start, action).sample(seed=key), key=key)
 
     try:
         result = getattr(eqx.filter_eval_shape(draw, model, state, action), "shape", None)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..distributions import AbstractSampler
 from ..distributions.checks import as_float, check_finite
@@ -73,3 +73,6 @@ class DisagreementReward(AbstractWorldModel):
 
     def observed(self, state: PyTree[Array]) -> PyTree[Array]:
         return self.model.observed(state)
+
+    def emission(self, state: PyTree[Array], *, key: PRNGKeyArray) -> PyTree[Array]:
+        return self.model.emission(state, key=key)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from .._guard import AbstractGuard
 from ..data import Episodes
 from ..distributions import AbstractSampler
-from ..models import AbstractWorldModel, Markov
+from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
 from .members import Measure
 from .promises import AbstractPromise
@@ -73,13 +73,15 @@ class DriftGuard(AbstractGuard):
         random start of each, futures are imagined under its recorded actions.
 
         Args:
-            model: a world model over flat observations, or a transition, on an ensemble.
+            model: a world model over flat observations, a filter of them, or a transition, on an
+                ensemble.
             holdout: episodes that the model was not trained on.
             promise: `FalseAlarm` or `Coverage`.
             key: picks the starts, and draws.
             measure: `measure(prediction)`; by default the variance of the members' means in units
                 of the held-out observations, which costs least. The promise is exact for a
-                measure that was made without the hold-out, which these units were not.
+                measure that was made without the hold-out, which these units were not. Of a filter
+                by default the variance of the means of its latent state, in units of its own.
             cumulative: compare the sum over all steps so far instead of each step.
             num_particles: futures from each start.
 
@@ -91,7 +93,9 @@ class DriftGuard(AbstractGuard):
             ValueError: a model of other spaces, or too few episodes for the promise.
         """
         world = Markov(model) if isinstance(model, AbstractTransition) else model
-        measure = standard_measure(holdout) if measure is None else measure
+        if measure is None:
+            hides = isinstance(world, AbstractFilter)
+            measure = epistemic_variance if hides else standard_measure(holdout)
         rehearsal = rehearse(
             world,
             holdout,

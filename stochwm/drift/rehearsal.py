@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._rollout import replay
-from ..calibration import Starts, kernel_density, rank_of
+from .._rollout import replay, step_keys, step_times
+from ..calibration import Starts, kernel_density, rank_of, start_states
+from ..calibration.open_loop import begins
 from ..data import Episodes, check_spaces
 from ..models import AbstractWorldModel
 from .members import Measure
@@ -43,11 +44,15 @@ def rehearse(
 ) -> Rehearsal:
     """Imagine from one random start of each episode, under its recorded actions.
 
+    A filter is shown each episode up to its start, see `start_states`; it is measured by what it
+    predicts of its latent state, as a guard sees it, and ranked by observations drawn in that.
+
     A start has `horizon` steps of its episode to come, or all of them where the episode is shorter.
     The level is the rank of what came by the density of the cloud around it (`kernel_density`).
 
     Args:
-        model: a world model over flat observations, whose predictions `measure` takes.
+        model: a world model over flat observations, or a filter of them, whose predictions
+            `measure` takes.
         episodes: that the model was not trained on.
         measure: `measure(prediction)`.
         cumulative: whether the statistic is the sum over the steps so far, or the largest.
@@ -68,7 +73,8 @@ def rehearse(
     key_starts, key = jax.random.split(key)
     starts = one_start_each(episodes, horizon, key=key_starts)
     keys = jax.random.split(key, len(starts.state))
-    rows = jax.tree.map(jnp.asarray, (starts.state, starts.action, starts.future, keys))
+    states = start_states(model, episodes, starts.row, key=key, num_particles=num_particles)
+    rows = jax.tree.map(jnp.asarray, (states, starts.action, starts.future, keys))
     measured, level = _imagined(model, measure, rows, num_particles)
     measured = np.where(starts.mask[:, None], np.asarray(measured, float), -np.inf)
     return Rehearsal(
@@ -92,6 +98,7 @@ def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> St
     last = np.flatnonzero(episodes.is_last)[:, None]
     steps = begins[:, None] + np.arange(horizon)
     return Starts(
+        row=begins,
         state=episodes.observation[begins],
         action=episodes.action[np.minimum(steps, last - 1)],
         future=episodes.observation[np.minimum(steps + 1, last)],
@@ -106,18 +113,19 @@ def _imagined(model, measure, rows, num_particles: int) -> tuple[Array, Array]:
         state, actions, future, key = row
         key_future, key_ties = jax.random.split(key)
 
-        def particle(key):
+        def particle(start, key):
             trajectory = replay(
                 model,
-                model.start(state),
+                start,
                 actions,
                 key=key,
-                save=model.observed,
                 record=lambda state, action, prediction, next_state: measure(prediction),
             )[1]
-            return trajectory.aux, trajectory.state
+            emit = lambda state, time: model.emission(state, key=step_keys(key, time)[0])  # noqa: E731
+            return trajectory.aux, jax.vmap(emit)(trajectory.state, step_times(len(actions)))
 
-        measured, states = jax.vmap(particle)(jax.random.split(key_future, num_particles))
+        keys = jax.random.split(key_future, num_particles)
+        measured, states = jax.vmap(particle)(begins(model, state, num_particles), keys)
         keys = jax.random.split(key_ties, len(future))
         rank = jax.vmap(lambda cloud, came, key: rank_of(kernel_density, cloud, came, key=key))
         return measured, 1 - rank(jnp.swapaxes(states, 0, 1), future, keys)

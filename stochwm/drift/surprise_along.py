@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._rollout import observe
+from ..calibration.filtering import filtered
 from ..calibration.one_step import OneStep, density_sample, per_dimension, why_no_density
 from ..data import Episodes, check_spaces
 from ..models import AbstractFilter, AbstractWorldModel
@@ -46,9 +46,7 @@ def surprise_along(
     if isinstance(model, AbstractFilter):
         if noise.any():
             raise ValueError(f"noise must be 0 for a filter, but is {noise}: model it in decode.")
-        seen, action = jnp.asarray(episodes.observation), jnp.asarray(episodes.action)
-        moved = _filtered(model, seen, action, jnp.asarray(episodes.is_first), key, num_samples)
-        return np.asarray(moved)[~episodes.is_first]
+        return np.asarray(_moved(model, episodes, key, num_samples))[~episodes.is_first]
     check_spaces(model, episodes)
     seen_through = jnp.asarray(noise) if noise.any() else None
     why = why_no_density(model, seen_through, episodes.observation[0], episodes.action[0])
@@ -58,8 +56,8 @@ def surprise_along(
 
 
 @eqx.filter_jit
-def _filtered(model, observation, action, is_first, key, num_samples: int) -> Array:
+def _moved(model, episodes: Episodes, key, num_samples: int) -> Array:
     def record(prior, posterior, state):
         return bayesian_surprise(prior, posterior, key=key, num_samples=num_samples)
 
-    return observe(model, observation, action, is_first, key=key, record=record)[1].aux
+    return filtered(model, episodes, key=key, record=record).aux

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..distributions import AbstractDistribution, AbstractSampler
 
@@ -39,6 +39,10 @@ class AbstractWorldModel(eqx.Module):
     def observed(self, state: PyTree[Array]) -> PyTree[Array]:
         """What of a state is the observation: `observed(start(x))` is x. By default all of it."""
         return state
+
+    def emission(self, state: PyTree[Array], *, key: PRNGKeyArray) -> PyTree[Array]:
+        """One observation in a state: `observed(state)`, or the draw of a model that hides it."""
+        return self.observed(state)
 
 
 def on_observations(
@@ -78,3 +82,7 @@ class AbstractFilter(AbstractWorldModel):
     def observed(self, state: PyTree[Array]) -> PyTree[Array]:
         """Refused: a latent state has a distribution of observations; `decode` it."""
         raise NotImplementedError(f"{type(self).__name__} is a filter: use decode(state).")
+
+    def emission(self, state: PyTree[Array], *, key: PRNGKeyArray) -> PyTree[Array]:
+        """A draw of `decode(state)`."""
+        return self.decode(state).sample(seed=key)
