@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from .._guard import AbstractGuard
 from .._rollout import last_state, make_step, start_carry, step_keys
+from ..calibration import start_states
+from ..data import Episodes, check_spaces
 from ..distributions import (
     AbstractDistribution,
     AbstractSampler,
@@ -19,9 +21,10 @@ from ..distributions import (
 from ..distributions.checks import as_float, check_finite
 from ..drift import DisagreementReward
 from ..drift.members import Measure, moments_of
-from ..models import AbstractWorldModel
+from ..models import AbstractFilter, AbstractWorldModel
 
-BEFORE = np.uint32(2**32 - 1)  # folded in for the start: far from the times of any episode
+# Folded in for the start and for what is seen: far from the times of any episode.
+BEFORE, SEEN = np.uint32(2**32 - 1), np.uint32(2**32 - 2)
 
 
 class Progress(eqx.Module):
@@ -48,14 +51,15 @@ class Dream(eqx.Module):
     """A world model as something to step. Nothing here has a batch axis."""
 
     model: AbstractWorldModel
-    starts: Float[Array, "starts observation"]
+    starts: PyTree[Array]
+    """States of the model, with a leading axis."""
     guard: AbstractGuard | None
     max_steps: Int[Array, ""]
 
     def __init__(
         self,
         model: AbstractWorldModel,
-        starts: np.ndarray,
+        starts: PyTree[Array],
         guard: AbstractGuard | None,
         max_steps: int,
         pessimism: float,
@@ -71,19 +75,22 @@ class Dream(eqx.Module):
         if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
             raise ValueError(f"max_steps must be a whole number, at least 1, but is {max_steps}.")
         self.model = DisagreementReward(model, measure, -weight) if weight > 0 else model
-        self.starts, self.guard = jnp.asarray(starts, float), guard
+        self.starts, self.guard = starts, guard
         self.max_steps = jnp.asarray(max_steps)
 
     def begin(self, word: Array, episode: Array) -> Progress:
         """An episode at one of the starts, each as likely as any other."""
         key = jax.random.fold_in(_key(word, episode), BEFORE)
-        start = self.starts[jax.random.randint(key, (), 0, len(self.starts))]
-        carry = start_carry(self.model.start(start), self.guard)
+        number = len(jax.tree.leaves(self.starts)[0])
+        chosen = jax.random.randint(key, (), 0, number)
+        carry = start_carry(jax.tree.map(lambda x: x[chosen], self.starts), self.guard)
         return Progress(word, episode, jnp.zeros_like(self.max_steps), carry)
 
     def observe(self, progress: Progress) -> Float[Array, " observation"]:
-        """What is seen, flat."""
-        return self.model.observed(last_state(progress.carry, self.guard))
+        """What is seen, flat; the same whenever it is asked."""
+        key = jax.random.fold_in(_key(progress.word, progress.episode), SEEN)
+        state = last_state(progress.carry, self.guard)
+        return self.model.emission(state, key=jax.random.fold_in(key, progress.time))
 
     def advance(self, progress: Progress, action: Array) -> tuple[Progress, Arrival]:
         """One step, drawn as `replay` with the key of the episode draws it."""
@@ -100,6 +107,8 @@ class Dream(eqx.Module):
         trusted = jnp.asarray(True) if row.trusted is None else row.trusted
         terminated = trusted & (jax.random.uniform(for_end) >= row.discount)
         truncated = ~terminated & (~trusted | (time >= self.max_steps))
+        # What was seen last is seen again where the dream is not trusted: time stands still.
+        time = jnp.where(trusted, time, progress.time)
         after = Progress(progress.word, progress.episode, time, carry)
         info = {"trusted": trusted, **row.aux}
         return after, Arrival(self.observe(after), row.reward, terminated, truncated, info)
@@ -121,7 +130,31 @@ def variances(prediction: AbstractSampler) -> dict[str, Float[Array, ""]]:
     return {}
 
 
-def check_dream(dream: Dream, action_size: int) -> None:
+def starting_states(model: AbstractWorldModel, starts: Any, rows: np.ndarray) -> PyTree[Array]:
+    """The states in which dreams begin, `[starts, ...]`.
+
+    Args:
+        model: any world model; a filter has seen the past of each start.
+        starts: as the environment was given them.
+        rows: the observations of the starts, `[starts, observation]`.
+
+    Raises:
+        ValueError: starts of a filter that are not `Episodes`, or of other spaces.
+    """
+    if not isinstance(model, AbstractFilter):
+        return jax.vmap(model.start)(jnp.asarray(rows, float))
+    if not isinstance(starts, Episodes):
+        raise ValueError(
+            f"starts must be Episodes: model is a filter ({type(model).__name__}), which begins in "
+            "what it has inferred from the past of a start, and an observation alone has none."
+        )
+    check_spaces(model, starts)
+    row = np.flatnonzero(~starts.is_last)
+    states = start_states(model, starts, row, key=jax.random.key(0), num_particles=1)
+    return jax.tree.map(lambda x: jnp.asarray(x[:, 0]), states)
+
+
+def check_dream(dream: Dream, size: int, action_size: int) -> None:
     """Trace one step, so that what does not fit together is refused before anybody steps.
 
     Raises:
@@ -134,10 +167,10 @@ def check_dream(dream: Dream, action_size: int) -> None:
         return dream.advance(first, jnp.zeros(action_size))[1].observation
 
     shape = eqx.filter_eval_shape(one_step, dream).shape
-    if shape != dream.starts.shape[1:]:
+    if shape != (size,):
         raise ValueError(
-            f"model must show flat observations of shape {dream.starts.shape[1:]}, like the "
-            f"starts, but model.observed(state) has shape {shape}."
+            f"model must show flat observations of shape {(size,)}, like the starts, but "
+            f"model.observed(state) has shape {shape}."
         )
 
 

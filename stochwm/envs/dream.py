@@ -12,7 +12,7 @@ from ..data import unflatten_value
 from ..drift import epistemic_variance
 from ..drift.members import Measure
 from ..models import AbstractWorldModel
-from ._dream import Dream, check_arrived, check_dream, word_of
+from ._dream import Dream, check_arrived, check_dream, starting_states, word_of
 from ._dream_spaces import ActionEncoder, resolve
 
 
@@ -32,7 +32,8 @@ class DreamEnv(gym.Env):
       the observation; missing where the model is no ensemble, for then nobody can disagree, and
       where members can only be sampled;
     * `aleatoric`: the mean variance that the members predict, summed alike; of a model that is no
-      ensemble, the variance that it predicts; missing where that has no closed form.
+      ensemble, the variance that it predicts; missing where that has no closed form. Both are of
+      the latent state where the model is a filter.
 
     `reset(seed=...)` fixes every draw that follows, those of later episodes too.
     """
@@ -54,9 +55,11 @@ class DreamEnv(gym.Env):
         """Dream with a model.
 
         Args:
-            model: a world model whose `start` and `observed` take and show flat observations.
+            model: a world model whose `start` and `observed` take and show flat observations, or a
+                filter, which decodes to them; what is seen is then drawn.
             starts: observations `[starts, observation]`; or `Episodes`, of which every observation
-                is one at which an action was chosen.
+                is one at which an action was chosen. A filter takes `Episodes` only: it has seen
+                each of them from its beginning up to the start.
             max_steps: of an episode, at least 1.
             action_space: of one action; its flat encoding is what the model takes. By default that
                 of the `Episodes`, whose categories are counted from 0.
@@ -75,8 +78,9 @@ class DreamEnv(gym.Env):
             starts, observation_space, action_space
         )
         self._encode = ActionEncoder(self.action_space, ())
-        self._dream = Dream(model, rows, guard, max_steps, pessimism, measure)
-        check_dream(self._dream, self._encode.flat.size)
+        states = starting_states(model, starts, rows)
+        self._dream = Dream(model, states, guard, max_steps, pessimism, measure)
+        check_dream(self._dream, rows.shape[1], self._encode.flat.size)
         self._word, self._episode = None, 0
         self._progress = None
 

@@ -17,7 +17,7 @@ from ..data import unflatten_value
 from ..drift import epistemic_variance
 from ..drift.members import Measure
 from ..models import AbstractWorldModel
-from ._dream import Arrival, Dream, Progress, check_arrived, check_dream, word_of
+from ._dream import Arrival, Dream, Progress, check_arrived, check_dream, starting_states, word_of
 from ._dream_spaces import ActionEncoder, resolve
 
 
@@ -49,7 +49,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
 
         Args:
             model: a world model.
-            starts: observations `[starts, observation]`, or `Episodes`.
+            starts: observations `[starts, observation]`, or `Episodes`, which a filter needs.
             num_envs: how many copies, at least 1.
             max_steps: of an episode.
             action_space: of one action of one copy.
@@ -74,8 +74,9 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._encode = ActionEncoder(self.single_action_space, (num_envs,))
-        self._dream = Dream(model, rows, guard, max_steps, pessimism, measure)
-        check_dream(self._dream, self._encode.flat.size)
+        states = starting_states(model, starts, rows)
+        self._dream = Dream(model, states, guard, max_steps, pessimism, measure)
+        check_dream(self._dream, rows.shape[1], self._encode.flat.size)
         self._words = np.zeros(num_envs, np.uint32)
         self._ended = np.zeros(num_envs, bool)
         self._progress: Progress | None = None
