@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from stochwm import imagine
-from stochwm.data import Episodes, FlatSpace, flat_space
+from stochwm.data import flat_space
 from stochwm.distributions import (
     AbstractSampler,
     Deterministic,
@@ -31,8 +31,9 @@ from stochwm.drift import (
 from stochwm.drift.episode_threshold import EpisodeSurprise, pilot_and_rest
 from stochwm.drift.martingale import JUMP, POWERS
 from stochwm.envs import Fork, HiddenSwitch, SwitchFilter, WetChicken
-from stochwm.models import AbstractFilter, Markov
+from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition
+from tests.cases_filters import Kalman, episodes_of
 
 KEY = jax.random.key(0)
 
@@ -74,23 +75,6 @@ def test_a_belief_that_moved_is_surprised_by_its_divergence():
 
 
 # --- along episodes ---------------------------------------------------------------------------
-def space(size):
-    names = tuple(f"x{i}" for i in range(size))
-    return FlatSpace(size, (-math.inf,) * size, (math.inf,) * size, (), names)
-
-
-def episodes_of(observation, action, lengths, spaces=None):
-    """Episodes of so many observations each, from their rows."""
-    ends = np.cumsum(lengths) - 1
-    last = np.isin(np.arange(len(observation)), ends)
-    spaces = spaces or (space(observation.shape[1]), space(action.shape[1]))
-    zeros = np.zeros(len(last))
-    flags = (np.roll(last, 1), last, zeros.astype(bool))
-    return Episodes(
-        observation, action, zeros, *flags, observation_space=spaces[0], action_space=spaces[1]
-    )
-
-
 def ragged(size):
     rng = np.random.default_rng(0)
     return episodes_of(rng.normal(0.5, 0.3, (9, size)), rng.uniform(-1, 1, (9, 1)), [4, 5])
@@ -107,34 +91,6 @@ def test_surprise_of_each_transition_is_that_of_its_law():
     assert isinstance(along, np.ndarray)
     assert len(along) == 7
     np.testing.assert_allclose(along, wanted, rtol=2e-4)
-
-
-class Kalman(AbstractFilter):
-    """A random walk, pushed by the action, that is seen through noise; both of variance 1/4."""
-
-    def initial(self):
-        return self.belief(0.0, 1.0).sample(seed=KEY)
-
-    def belief(self, mean, variance):
-        known = jnp.stack([jnp.asarray(mean), jnp.asarray(variance)])
-        return LatentStateDistribution(known, DiagNormal(known[:1], jnp.sqrt(known[1:])))
-
-    def transition(self, state, action):
-        return self.belief(state.deter[0] + action[0], state.deter[1] + 0.25)
-
-    def posterior(self, prior, observation):
-        mean, variance = prior.deter
-        gain = variance / (variance + 0.25)
-        return self.belief(mean + gain * (observation[0] - mean), (1 - gain) * variance)
-
-    def decode(self, state):
-        return DiagNormal(state.stoch, jnp.full(1, 0.5))
-
-    def reward(self, state, action, next_state):
-        return jnp.zeros(())
-
-    def discount(self, state, action, next_state):
-        return jnp.ones(())
 
 
 def test_surprise_of_a_filter_is_the_divergence_at_each_transition():

@@ -58,8 +58,9 @@ def evaluate(
     A filter, such as an `RSSM`, is shown the episode of a start from its beginning up to the start,
     and nothing after it; every particle filters with draws of its own. The particles of its clouds
     are observations drawn in the latent states of its futures, and its `nll` is, at every horizon,
-    that of the equal mixture over the particles of what their latent states decode to. One step
-    ahead it is over all steps too, so that it compares with that of any other model.
+    that of the equal mixture over the particles of what their latent states decode to, which with
+    few is too high likewise. One step ahead it is over all steps too, so that it compares with that
+    of any other model.
 
     All that is scored has the same starts, targets and keys, so that differences are in pairs:
     see `compare`. Beside the `model`, rows of the card are `of`: "persistence" (no change; always),

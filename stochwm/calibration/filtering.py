@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from .._rollout import Filtered, nothing, observe, step_keys, step_times
 from ..data import Episodes
 from ..models import AbstractFilter, AbstractWorldModel
-from .one_step import ROW_BLOCK, next_targets, seen_density
+from .one_step import next_targets, seen_density
 from .scorecard import Sample
 from .starts import in_blocks
 
@@ -57,8 +57,11 @@ def start_states(
     """
     if not isinstance(model, AbstractFilter):
         return episodes.observation[row]
-    states = _each(lambda keys: _states(model, episodes, row, keys), key, num_particles)
-    return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), states)
+
+    def block(keys):
+        return jax.tree.map(lambda x: np.asarray(x)[:, row], _states(model, episodes, keys))
+
+    return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), _each(block, key, num_particles))
 
 
 def filter_density_sample(
@@ -84,11 +87,11 @@ def filter_density_sample(
         num_particles: how many, at least 1.
     """
     rows, target, name = next_targets(episodes, key=key, noise=target_noise)
-    row = np.flatnonzero(~episodes.is_last)
+    acted, action = ~episodes.is_last, np.asarray(rows.action)
 
     def block(keys):
-        states = _states(model, episodes, row, keys)
-        return _log_probs(model, noise, states, np.asarray(rows.action), target, keys)
+        states = jax.tree.map(lambda x: np.asarray(x)[:, acted], _states(model, episodes, keys))
+        return _log_probs(model, noise, states, action, target, keys)
 
     log_probs = _each(block, key, num_particles)
     values = math.log(num_particles) - np.logaddexp.reduce(log_probs, axis=0)
@@ -102,13 +105,9 @@ def _each(block: Callable[..., Any], key: PRNGKeyArray, num_particles: int) -> A
 
 
 @eqx.filter_jit
-def _states(model, episodes: Episodes, row, keys) -> PyTree[Array]:
-    """What each particle has filtered at some rows, `[particles, rows, ...]`."""
-
-    def one(key):
-        return jax.tree.map(lambda x: x[row], filtered(model, episodes, key=key).state)
-
-    return jax.vmap(one)(keys)
+def _states(model, episodes: Episodes, keys) -> PyTree[Array]:
+    """What each particle has filtered at all rows, `[particles, rows, ...]`."""
+    return jax.vmap(lambda key: filtered(model, episodes, key=key).state)(keys)
 
 
 @eqx.filter_jit
@@ -121,7 +120,6 @@ def _log_probs(model, noise, states, actions, targets, keys) -> Float[Array, "pa
             drawn = model.transition(state, action).sample(seed=step_keys(key, time)[0])
             return seen_density(model.decode(drawn), noise).log_prob(target)
 
-        rows = (states, actions, targets, step_times(len(targets)))
-        return jax.lax.map(step, rows, batch_size=ROW_BLOCK)
+        return jax.lax.map(step, (states, actions, targets, step_times(len(targets))))
 
     return jax.vmap(of_particle)(states, keys)
