@@ -37,15 +37,15 @@ BOUNDS = (np.array([-2.0, 0.0]), np.array([2.0, 1.0]))
 CATEGORICAL, TWO_HOT = CategoricalLatent(3, 4), SymexpTwoHot(21)
 
 
-def make(latent=CATEGORICAL, scalar=TWO_HOT, blocks=2, key=KEY):
+def make(latent=CATEGORICAL, scalar=TWO_HOT, blocks=2, observed=OBSERVED, bounds=BOUNDS, key=KEY):
     def decoder(features, key):
-        network = Perceptron(features, OBSERVED, 8, 1, key=key)
-        return SymlogDecoder(network, FixedScale(jnp.full(OBSERVED, UNIT_SQUARES)))
+        network = Perceptron(features, observed, 8, 1, key=key)
+        return SymlogDecoder(network, FixedScale(jnp.full(observed, UNIT_SQUARES)))
 
     return RSSM(
-        action_bounds=BOUNDS,
+        action_bounds=bounds,
         latent=latent,
-        encoder=SymlogEncoder(Perceptron(OBSERVED, None, 8, 1, key=key)),
+        encoder=SymlogEncoder(Perceptron(observed, None, 8, 1, key=key)),
         embedding=8,
         make_decoder=decoder,
         reward_scalar=scalar,
