@@ -43,11 +43,11 @@ def surprise_along(
         ValueError: a model of other spaces, a noise that is not one number a dimension or negative.
     """
     noise = per_dimension("noise", noise, episodes)
+    check_spaces(model, episodes)
     if isinstance(model, AbstractFilter):
         if noise.any():
             raise ValueError(f"noise must be 0 for a filter, but is {noise}: model it in decode.")
         return np.asarray(_moved(model, episodes, key, num_samples))[~episodes.is_first]
-    check_spaces(model, episodes)
     seen_through = jnp.asarray(noise) if noise.any() else None
     why = why_no_density(model, seen_through, episodes.observation[0], episodes.action[0])
     if why is not None:
