@@ -117,7 +117,7 @@ def test_draws_are_those_of_the_members():
 
 def test_refused():
     kernel = ensemble_of().member(0)
-    with pytest.raises(TypeError, match="only the members of an Ensemble can disagree"):
+    with pytest.raises(TypeError, match="only the members of an Ensemble, or the prior heads"):
         disagreement(Markov(kernel), jnp.ones(2), jnp.zeros(1), epistemic_variance)
     with pytest.raises(ValueError, match=r"futures must be \[particles, horizon, state\]"):
         by_member(np.zeros((4, 2)), 2)

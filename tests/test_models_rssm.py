@@ -10,6 +10,8 @@ import pytest
 
 from stochwm import imagine, observe, replay
 from stochwm.distributions import OneHotCategoricals, symexp, symlog
+from stochwm.distributions.mixture import take
+from stochwm.drift import epistemic_variance, split_information
 from stochwm.models import (
     RSSM,
     UNIT_SQUARES,
@@ -37,7 +39,15 @@ BOUNDS = (np.array([-2.0, 0.0]), np.array([2.0, 1.0]))
 CATEGORICAL, TWO_HOT = CategoricalLatent(3, 4), SymexpTwoHot(21)
 
 
-def make(latent=CATEGORICAL, scalar=TWO_HOT, blocks=2, observed=OBSERVED, bounds=BOUNDS, key=KEY):
+def make(
+    latent=CATEGORICAL,
+    scalar=TWO_HOT,
+    blocks=2,
+    observed=OBSERVED,
+    bounds=BOUNDS,
+    key=KEY,
+    **options,
+):
     def decoder(features, key):
         network = Perceptron(features, observed, 8, 1, key=key)
         return SymlogDecoder(network, FixedScale(jnp.full(observed, UNIT_SQUARES)))
@@ -53,6 +63,7 @@ def make(latent=CATEGORICAL, scalar=TWO_HOT, blocks=2, observed=OBSERVED, bounds
         width=8,
         blocks=blocks,
         key=key,
+        **options,
     )
 
 
@@ -216,6 +227,44 @@ def test_a_fresh_model_expects_no_reward():
         MODEL, lambda state, *, key: jnp.zeros(2), MODEL.initial(), key=KEY, length=3
     )
     np.testing.assert_array_equal(future.reward, np.zeros(3))
+
+
+# --- several prior heads ----------------------------------------------------------------------
+HEADS = 3
+MANY = make(prior_heads=HEADS)
+
+
+def alone(index):
+    """The model with one of the heads; all else is that of `MODEL`, from the same key."""
+    return eqx.tree_at(lambda m: m.prior_head, MODEL, take(MANY.prior_head, index))
+
+
+def test_several_heads_are_a_mixture_that_measures_take():
+    prior = MANY.transition(MANY.initial(), jnp.ones(2))
+    each = [alone(i).transition(MANY.initial(), jnp.ones(2)).stoch.mean() for i in range(HEADS)]
+    np.testing.assert_allclose(prior.stoch.mean(), np.mean(each, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(epistemic_variance(prior), np.var(each, axis=0).sum(), rtol=1e-4)
+    assert 0 < split_information(prior).epistemic < np.log(HEADS)
+    with pytest.raises(TypeError, match="prior heads"):
+        epistemic_variance(MODEL.transition(MODEL.initial(), jnp.ones(2)))
+    with pytest.raises(ValueError, match="prior_heads must be at least 1"):
+        make(prior_heads=0)
+
+
+def test_each_head_learns_as_if_it_were_alone():
+    @eqx.filter_jit
+    def learned(model):
+        def loss(model):
+            return rssm_loss(model, sequence(), divergence=free_bits(0.0), key=KEY)
+
+        total = lambda model: jnp.mean(loss(model).divergence)  # noqa: E731
+        return loss(model).raw_divergence[0], eqx.filter_grad(total)(model).prior_head.output.weight
+
+    kl, gradient = learned(MANY)
+    each = [learned(alone(i)) for i in range(HEADS)]
+    np.testing.assert_allclose(kl, np.mean([one[0] for one in each]), rtol=1e-5)
+    for i, (_, own) in enumerate(each):
+        np.testing.assert_allclose(HEADS * gradient[i], own, rtol=1e-3, atol=1e-6)
 
 
 # --- two-hot ----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class DreamerConfig:
         width: hidden units a layer, of all networks.
         depth: hidden layers of the heads, the actor and the critic.
         blocks: diagonal blocks of the recurrent cell.
+        prior_heads: how many predict the next latent; with several a `DriftGuard` can watch them.
         patch: side of the patches that a picture is cut into, in pixels.
         scalar: how reward and value are predicted.
         observation_scale: standard deviation, after symlog, that errors of observed numbers are
@@ -72,6 +73,7 @@ class DreamerConfig:
     width: int = 64
     depth: int = 2
     blocks: int = 1
+    prior_heads: int = 1
     patch: int = 8
     observation_scale: float = UNIT_SQUARES
     horizon: float = 333.0

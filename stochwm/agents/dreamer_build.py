@@ -57,6 +57,7 @@ def make_learner(
         width=config.width,
         depth=config.depth,
         blocks=config.blocks,
+        prior_heads=config.prior_heads,
         horizon=config.horizon if config.soft_discount else None,
         key=key_model,
         **_observation_heads(observation_space, config, image, jax.random.fold_in(key_model, 1)),

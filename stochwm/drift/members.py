@@ -41,11 +41,13 @@ def as_mixture(prediction: Any) -> UniformMixture:
         TypeError: one that is not an ensemble's.
         ValueError: a stack of predictions.
     """
+    if isinstance(prediction, LatentStateDistribution):
+        prediction = prediction.stoch
     if not isinstance(prediction, UniformMixture):
         raise TypeError(
             "prediction must be that of an ensemble (a UniformMixture) or clouds "
             f"[members, particles, dim], but is a {type(prediction).__name__}: only the members "
-            "of an Ensemble can disagree."
+            "of an Ensemble, or the prior heads of an RSSM, can disagree."
         )
     if isinstance(prediction.members, LatentStateDistribution):
         prediction = UniformMixture(prediction.members.stoch)

@@ -8,7 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..distributions import AbstractDistribution, LatentState, LatentStateDistribution
+from ..distributions import (
+    AbstractDistribution,
+    LatentState,
+    LatentStateDistribution,
+    UniformMixture,
+)
 from ..distributions.checks import as_float, check_finite
 from ..transitions import AbstractConstant
 from .base import AbstractFilter
@@ -40,11 +45,17 @@ class RSSM(AbstractFilter):
 
     and the observation, the reward and whether the episode goes on are read off `[h', z']`. So
     `transition` returns a `LatentStateDistribution`, `imagine` dreams, and `observe` filters.
+
+    With several prior heads the prior is the equal mixture of what they predict. They share all but
+    themselves, and disagree where they were not taught: the measures of `stochwm.drift` and a
+    `DriftGuard` take such a transition, the cheap form of an ensemble (for one-step models: Sekar
+    et al. 2020, arXiv 2005.05960, section 3.1).
     """
 
     actions: UnitActions
     cell: BlockGRU
     prior_head: Perceptron
+    """Where there are several, stacked: every array has a leading axis of heads."""
     posterior_head: Perceptron
     latent: AbstractLatent
     encoder: Callable[[Array], Float[Array, " embedding"]]
@@ -52,6 +63,7 @@ class RSSM(AbstractFilter):
     reward_head: Perceptron
     reward_scalar: AbstractScalar
     discount_head: Perceptron
+    prior_heads: int = eqx.field(static=True)
     horizon: float | None = eqx.field(static=True)
 
     def __init__(
@@ -67,6 +79,7 @@ class RSSM(AbstractFilter):
         width: int = 64,
         depth: int = 1,
         blocks: int = 1,
+        prior_heads: int = 1,
         horizon: float | None = 333.0,
         key: PRNGKeyArray,
     ):
@@ -84,6 +97,7 @@ class RSSM(AbstractFilter):
             deter: size of h.
             width, depth: hidden units and hidden layers of the heads.
             blocks: diagonal blocks of the cell.
+            prior_heads: how many predict z', at least 1.
             horizon: the discount head learns `(1 - 1 / horizon)` times whether the episode goes on,
                 which `discount` undoes (arXiv 2301.04104); None: whether it goes on.
             key: for the initial weights.
@@ -97,6 +111,8 @@ class RSSM(AbstractFilter):
                 f"action_bounds must be two vectors, but have shapes {low.shape}, {high.shape}."
             )
         check_finite("action_bounds", jnp.concatenate([low, high]))
+        if prior_heads < 1:
+            raise ValueError(f"prior_heads must be at least 1, but is {prior_heads}.")
         self.actions = UnitActions(low, high)
         keys = jax.random.split(key, 6)
         features = deter + latent.size
@@ -104,13 +120,18 @@ class RSSM(AbstractFilter):
         head = lambda inputs, outputs, scale, key: Perceptron(  # noqa: E731
             inputs, outputs, width, depth, output_scale=scale, key=key
         )
-        self.prior_head = head(deter, latent.outputs, 1.0, keys[1])
+        prior = lambda key: head(deter, latent.outputs, 1.0, key)  # noqa: E731
+        self.prior_head = (
+            prior(keys[1])
+            if prior_heads == 1
+            else eqx.filter_vmap(prior)(jax.random.split(keys[1], prior_heads))
+        )
         self.posterior_head = head(deter + embedding, latent.outputs, 1.0, keys[2])
         self.reward_head = head(features, reward_scalar.outputs, 0.0, keys[3])
         self.discount_head = head(features, 1, 1.0, keys[4])
         self.decoder = make_decoder(features, key=keys[5])
         self.encoder, self.latent, self.reward_scalar = encoder, latent, reward_scalar
-        self.horizon = horizon
+        self.prior_heads, self.horizon = prior_heads, horizon
 
     @property
     def feature_size(self) -> int:
@@ -133,7 +154,10 @@ class RSSM(AbstractFilter):
         self, state: LatentState, action: Float[Array, " action"]
     ) -> LatentStateDistribution:
         deter = self.cell(state.deter, state.stoch, self.actions(action))
-        return LatentStateDistribution(deter, self.latent(self.prior_head(deter)))
+        if self.prior_heads == 1:
+            return LatentStateDistribution(deter, self.latent(self.prior_head(deter)))
+        each = eqx.filter_vmap(lambda head: self.latent(head(deter)))(self.prior_head)
+        return LatentStateDistribution(deter, UniformMixture(each))
 
     def posterior(
         self, prior: LatentStateDistribution, observation: Float[Array, " observation"]

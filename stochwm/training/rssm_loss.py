@@ -1,5 +1,6 @@
 """The loss of a recurrent state-space model along one real sequence."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -9,9 +10,10 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._rollout import observe
-from ..distributions import LatentState
+from ..distributions import AbstractDistribution, LatentState, UniformMixture
+from ..distributions.mixture import over_components
 from ..models import RSSM, OnEmbeddings
-from .kl import Divergence
+from .kl import Divergence, plain_kl
 
 
 class SequenceLoss(eqx.Module):
@@ -24,7 +26,8 @@ class SequenceLoss(eqx.Module):
     divergence: Float[Array, " time"]
     """As trained: after free bits and weights."""
     raw_divergence: Float[Array, " time"]
-    """KL(posterior || prior): the information that the observation brought."""
+    """KL(posterior || prior): the information that the observation brought. Of several prior heads,
+    the mean over them: no less than the divergence from their mixture."""
     state: LatentState
     """The filtered states, from which to imagine."""
 
@@ -69,5 +72,16 @@ def rssm_loss(
 
     terms = jax.vmap(heads)(features, sequence.observation, sequence.reward, sequence.is_terminal)
     posterior, prior = filtered.aux
-    raw = jax.vmap(lambda q, p: q.kl_divergence(p))(posterior, prior)
-    return SequenceLoss(*terms, jax.vmap(divergence)(posterior, prior), raw, state)
+    trained, raw = (
+        jax.vmap(partial(over_heads, each))(posterior, prior) for each in (divergence, plain_kl)
+    )
+    return SequenceLoss(*terms, trained, raw, state)
+
+
+def over_heads(
+    divergence: Divergence, posterior: AbstractDistribution, prior: AbstractDistribution
+) -> Float[Array, ""]:
+    """The divergence from a prior; of several heads, the mean over them: each learns by itself."""
+    if not isinstance(prior, UniformMixture):
+        return divergence(posterior, prior)
+    return jnp.mean(over_components(lambda head: divergence(posterior, head), prior.members))
