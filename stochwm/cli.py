@@ -155,15 +155,18 @@ def train(agent: Annotated[Train, Flat]) -> None:
 
 
 @app.command
-def play(run: tyro.conf.Positional[Path], episodes: int = 10, seed: int = 0) -> None:
+def play(
+    run: tyro.conf.Positional[Path], episodes: int = 10, seed: int = 0, greedy: bool = False
+) -> None:
     """Let a trained agent play: its returns, and a video of an episode.
 
     Args:
         run: the run folder of `stochwm train`.
         episodes: how many count.
         seed: of the episodes.
+        greedy: take the most probable action instead of drawing one, as in training.
     """
-    print(agent_jobs.play_agent(AgentRun(run), episodes=episodes, seed=seed))
+    print(agent_jobs.play_agent(AgentRun(run), episodes=episodes, seed=seed, greedy=greedy))
 
 
 @app.command

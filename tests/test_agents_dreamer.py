@@ -15,6 +15,7 @@ from stochwm.agents import (
     AgentDiverged,
     Steps,
     WorldSource,
+    acting,
     make_learner,
     make_update,
     train_dreamer,
@@ -107,6 +108,19 @@ def test_returns_teach_the_actor_only_through_the_dream(config):
     reached, every = names_with_gradient(config, returns)
     actor = {name for name in every if name.startswith(".actor")}
     assert reached == (actor if config is V1 else set())
+
+
+def test_a_greedy_agent_takes_the_most_probable_action():
+    """Whatever it sees, this actor holds action 1 a little more probable than action 0."""
+    where = lambda a: (a.actor.output.weight, a.actor.output.bias)  # noqa: E731
+    agent = learner(V3).agent
+    agent = eqx.tree_at(where, agent, (jnp.zeros_like(where(agent)[0]), jnp.array([0.0, 0.4])))
+    for greedy in (True, False):
+        act, memory = acting(agent, SOURCE, greedy=greedy)
+        assert act is acting(agent, SOURCE, greedy=greedy)[0]
+        place = SOURCE.start(0)
+        steps = SOURCE.collect(act, agent, memory, place, key=KEY, length=16)[2]
+        assert np.all(steps.action[..., 1] == 1) == greedy
 
 
 # --- what a dream is worth --------------------------------------------------------------------

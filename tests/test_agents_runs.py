@@ -154,7 +154,8 @@ def test_a_dream_is_drawn_beside_reality(run):
 def test_ppo_plays_but_has_nothing_to_dream_with(tmp_path):
     run = train_agent(PPO, tmp_path / "ppo", progress=False)
     assert [row["env_steps"] for row in run.history] == [32, 64]
-    assert len(play_agent(run, episodes=2).episodes) == 2
+    assert len(play_agent(run, episodes=2, greedy=True).episodes) == 2
+    assert json.loads((run.path / "play" / "returns.json").read_text())["greedy"]
     with pytest.raises(ValueError, match="no model to dream with"):
         dream_agent(run)
 

@@ -38,16 +38,17 @@ class Played(NamedTuple):
         return "\n".join([*lines, "", self.note])
 
 
-def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0) -> Played:
+def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool = False) -> Played:
     """Play episodes with the agent of a run, and write `play/`.
 
     Writes `play/returns.json` and, where the environment draws itself, `play/episode.gif`, of one
-    more episode. Actions are drawn from the policy, as in training.
+    more episode.
 
     Args:
         run: a finished run.
         episodes: how many count.
         seed: of the episodes.
+        greedy: take the most probable action instead of drawing one, as in training.
 
     Raises:
         StorageError: the run is not finished.
@@ -59,12 +60,12 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0) -> Played:
     check_seed(seed)
     agent, config = run.agent, run.config
     source = run.source(max(1, min(COPIES, episodes)))
-    act, memory = acting(agent, source)
+    act, memory = acting(agent, source, greedy=greedy)
     key = jax.random.key(seed)
     found = evaluate_policy(source, act, agent, episodes=episodes, key=key, memory=memory)
     folder = run.path / "play"
     folder.mkdir(exist_ok=True)
-    shown = record(config, agent, seed=seed, longest=LONGEST)
+    shown = record(config, agent, seed=seed, longest=LONGEST, greedy=greedy)
     video, note = None, f"no video: {shown.why_blind}"
     if shown.frames is not None:
         video = folder / "episode.gif"
@@ -72,7 +73,10 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0) -> Played:
         total, steps = float(np.sum(shown.steps.reward)), len(shown.steps.reward) - 1
         note = f"video: {video} (one more episode: return {total:.4g} in {steps} steps)"
     rows = [{"return": one.total, "length": one.length} for one in found]
-    write_text(folder / "returns.json", json.dumps({"seed": seed, "episodes": rows}) + "\n")
+    write_text(
+        folder / "returns.json",
+        json.dumps({"seed": seed, "greedy": greedy, "episodes": rows}) + "\n",
+    )
     title = f"{config.agent} on {config.env_id}: {episodes} episode{'s'[: episodes > 1]}"
     return Played(title, found, video, note)
 

@@ -24,10 +24,12 @@ class Episode(NamedTuple):
     """Why there are no frames."""
 
 
-def record(config: AgentConfig, agent: Any, *, seed: int, longest: int) -> Episode:
+def record(
+    config: AgentConfig, agent: Any, *, seed: int, longest: int, greedy: bool = False
+) -> Episode:
     """One episode of an agent in the Gymnasium environment of its run."""
     source, env, why_blind = _source(config)
-    act, memory = acting(agent, source)
+    act, memory = acting(agent, source, greedy=greedy)
 
     def look() -> Any:
         return None if why_blind else env.render()

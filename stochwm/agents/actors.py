@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import FlatSpace
 from ..distributions import AbstractDistribution, DiagNormal, OneHotCategoricals, unimix
@@ -56,6 +56,16 @@ class BoundedNormalActor(AbstractActorHead):
         loc, scale = jnp.split(raw, 2)
         unit = DiagNormal(jnp.tanh(loc), 0.1 + 0.9 * jax.nn.sigmoid(scale + 2.0))
         return from_unit(unit, self.low, self.high)
+
+
+def drawn(policy: AbstractDistribution, *, key: PRNGKeyArray) -> Array:
+    """An action as the policy draws it: how agents learn."""
+    return policy.sample(seed=key)
+
+
+def most_probable(policy: AbstractDistribution, *, key: PRNGKeyArray) -> Array:
+    """The action that the policy holds most probable; `key` is not needed."""
+    return policy.mode()
 
 
 def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:

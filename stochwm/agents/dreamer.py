@@ -21,7 +21,7 @@ from .._rollout import imagine
 from ..distributions import AbstractDistribution, LatentState
 from ..models import RSSM, UNIT_SQUARES, AbstractLatent, AbstractScalar, Perceptron
 from ..training import Divergence, SequenceLoss, partition_trainable, rssm_loss
-from .actors import AbstractActorHead
+from .actors import AbstractActorHead, drawn
 from .returns import lambda_returns
 from .slow_critic import SlowCritic
 from .steps import Steps
@@ -171,14 +171,15 @@ def act(
     is_first: Bool[Array, ""],
     *,
     key: PRNGKeyArray,
+    choose: Callable[..., Array] = drawn,
 ) -> tuple[Memory, Float[Array, " action"], None]:
-    """Filter one observation, and draw an action from the policy: an `Act` of `source`."""
+    """Filter one observation, and choose an action of the policy: an `Act` of `source`."""
     key_state, key_action = jax.random.split(key)
     fresh = remember_nothing(agent, memory.action.shape[0])
     memory = jax.tree.map(lambda a, b: jnp.where(is_first, a, b), fresh, memory)
     prior = agent.model.transition(memory.state, memory.action)
     state = agent.model.posterior(prior, observation).sample(seed=key_state)
-    action = agent.policy(state).sample(seed=key_action)
+    action = choose(agent.policy(state), key=key_action)
     return Memory(state, action), action, None
 
 

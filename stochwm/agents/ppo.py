@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ..data import FlatSpace
 from ..distributions import AbstractDistribution, DiagNormal
-from .actors import OneHotActor, check_actions, from_unit
+from .actors import OneHotActor, check_actions, drawn, from_unit
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .errors import check_row
 from .returns import lambda_returns
@@ -144,10 +144,10 @@ def _network(
     return net
 
 
-def act(agent: ActorCritic, memory: None, observation, is_first, *, key):
-    """An `Act` of `source`: draws an action, and tells its log probability and the value."""
+def act(agent: ActorCritic, memory: None, observation, is_first, *, key, choose=drawn):
+    """An `Act` of `source`: chooses an action, and tells its log probability and the value."""
     policy = agent.policy(observation)
-    action = policy.sample(seed=key)
+    action = choose(policy, key=key)
     return memory, action, (action, policy.log_prob(action), agent.value(observation))
 
 
