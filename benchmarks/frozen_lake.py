@@ -24,11 +24,17 @@ from stochwm.transitions import Categorical, Ensemble
 ENV_ID, STEPS, UPDATES, TARGET = "FrozenLake-v1", 20_000, 4_000, 0.01
 
 
+def table_of(env_id: str) -> tuple[dict, int]:
+    """`table[state][action]`, a list of (probability, next, reward, terminated); steps allowed."""
+    env = gymnasium.make(env_id)
+    table, limit = env.unwrapped.P, env.spec.max_episode_steps
+    env.close()
+    return table, limit
+
+
 def lake() -> tuple[np.ndarray, np.ndarray]:
     """Exact transitions `[state, action, next]`, and how often random play is in each state."""
-    env = gymnasium.make(ENV_ID, is_slippery=True)
-    table = env.unwrapped.P
-    env.close()
+    table, _ = table_of(ENV_ID)
     states, actions = len(table), len(table[0])
     exact = np.zeros((states, actions, states))
     chain = np.zeros((states, states))

@@ -5,7 +5,7 @@
 cartpole   CartPole-v1, `v3_tiny`, 12,000 steps; PPO 60,000.
 pendulum   Pendulum-v1, `v3_tiny`, 15,000 steps; PPO 60,000 with gamma 0.9.
 doors      Doors, `v3_tiny` with an entropy weight of 0.02, 12,000 steps; PPO 40,000. The best
-           return is 5.
+           return is 5; how random the dreams are is measured by `chance.py`.
 
 An agent has reached a return when the episodes that ended within its last 2,000 steps return that
 much on average; `reached` is after how many steps, as large as the whole run where it never was,
