@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from stochwm.calibration import PitMapped, QuantileMap
+from stochwm.calibration.spread import spread
 from stochwm.distributions import (
     BoxMixture,
     DiagNormal,
@@ -230,6 +232,16 @@ def test_of_a_latent_state_the_drawn_part_counts():
     stoch = OneHotCategoricals(np.log(probs))
     latent = UniformMixture(LatentStateDistribution(jnp.zeros((2, 3)), stoch))
     assert float(run(MEASURES["information"], latent)) == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_recalibrated_predictions_can_be_measured():
+    """Spread twice as wide, members are twice as far apart; recoded, as far as before."""
+    plain = mixture(*random())
+    before = float(run(epistemic_variance, plain))
+    spread_out = LatentStateDistribution(jnp.zeros(()), spread(plain, jnp.asarray(2.0)))
+    assert float(run(epistemic_variance, spread_out)) == pytest.approx(4 * before, rel=1e-5)
+    recoded = PitMapped(plain, QuantileMap.fit(np.random.default_rng(0).uniform(size=(64, 2)) ** 2))
+    assert float(run(epistemic_variance, recoded)) == pytest.approx(before, rel=1e-5)
 
 
 def test_one_member_agrees_with_itself():

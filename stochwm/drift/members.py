@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ..calibration import PitMapped
 from ..distributions import (
     AbstractDistribution,
     AbstractSampler,
@@ -37,12 +38,17 @@ class Moments(NamedTuple):
 def as_mixture(prediction: Any) -> UniformMixture:
     """The prediction of an ensemble, whose latent states are reduced to what is drawn of them.
 
+    Of one whose marginals were recoded (`recalibrate`, methods "pit" and "beta"), that beneath: the
+    map belongs to the mixture as a whole, and its members disagree as they did.
+
     Raises:
         TypeError: one that is not an ensemble's.
         ValueError: a stack of predictions.
     """
     if isinstance(prediction, LatentStateDistribution):
         prediction = prediction.stoch
+    if isinstance(prediction, PitMapped):
+        prediction = prediction.base
     if not isinstance(prediction, UniformMixture):
         raise TypeError(
             "prediction must be that of an ensemble (a UniformMixture) or clouds "
