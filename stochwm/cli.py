@@ -164,7 +164,8 @@ def play(
         run: the run folder of `stochwm train`.
         episodes: how many count.
         seed: of the episodes.
-        greedy: take the most probable action instead of drawing one, as in training.
+        greedy: take the most probable action in the most probable latent state, instead of drawing
+            both, as in training.
     """
     print(agent_jobs.play_agent(AgentRun(run), episodes=episodes, seed=seed, greedy=greedy))
 

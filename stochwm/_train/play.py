@@ -48,7 +48,8 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool
         run: a finished run.
         episodes: how many count.
         seed: of the episodes.
-        greedy: take the most probable action instead of drawing one, as in training.
+        greedy: take the most probable action in the most probable latent state, instead of drawing
+            both, as in training.
 
     Raises:
         StorageError: the run is not finished.

@@ -26,7 +26,8 @@ def acting(agent: Any, source: AbstractSource, *, greedy: bool = False) -> tuple
     Args:
         agent: a `Dreamer` or an `ActorCritic`.
         source: where it is to act.
-        greedy: take the most probable action instead of drawing one, as in training.
+        greedy: take the most probable action in the most probable latent state, instead of drawing
+            both, as in training.
 
     Raises:
         TypeError: another agent.

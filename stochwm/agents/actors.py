@@ -1,6 +1,7 @@
 """Distributions of actions from the raw outputs of a network."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import FlatSpace
-from ..distributions import AbstractDistribution, DiagNormal, OneHotCategoricals, unimix
+from ..distributions import (
+    AbstractDistribution,
+    AbstractSampler,
+    DiagNormal,
+    OneHotCategoricals,
+    unimix,
+)
 
 
 class AbstractActorHead(eqx.Module):
@@ -58,14 +65,14 @@ class BoundedNormalActor(AbstractActorHead):
         return from_unit(unit, self.low, self.high)
 
 
-def drawn(policy: AbstractDistribution, *, key: PRNGKeyArray) -> Array:
-    """An action as the policy draws it: how agents learn."""
-    return policy.sample(seed=key)
+def drawn(belief: AbstractSampler, *, key: PRNGKeyArray) -> Any:
+    """A draw, of a policy or of a latent state: how agents learn."""
+    return belief.sample(seed=key)
 
 
-def most_probable(policy: AbstractDistribution, *, key: PRNGKeyArray) -> Array:
-    """The action that the policy holds most probable; `key` is not needed."""
-    return policy.mode()
+def most_probable(belief: Any, *, key: PRNGKeyArray) -> Any:
+    """The most probable value, for which `key` is not needed."""
+    return belief.mode()
 
 
 def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:

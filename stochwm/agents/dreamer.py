@@ -173,12 +173,12 @@ def act(
     key: PRNGKeyArray,
     choose: Callable[..., Array] = drawn,
 ) -> tuple[Memory, Float[Array, " action"], None]:
-    """Filter one observation, and choose an action of the policy: an `Act` of `source`."""
+    """Filter one observation, and choose a state and an action: an `Act` of `source`."""
     key_state, key_action = jax.random.split(key)
     fresh = remember_nothing(agent, memory.action.shape[0])
     memory = jax.tree.map(lambda a, b: jnp.where(is_first, a, b), fresh, memory)
     prior = agent.model.transition(memory.state, memory.action)
-    state = agent.model.posterior(prior, observation).sample(seed=key_state)
+    state = choose(agent.model.posterior(prior, observation), key=key_state)
     action = choose(agent.policy(state), key=key_action)
     return Memory(state, action), action, None
 
