@@ -8,8 +8,8 @@ lake    slippery FrozenLake-v1 (Gymnasium), 60,000 steps: each move goes astray 
 
 Both with one latent of 32 classes, which holds every state of these worlds: of several latents the
 prior draws each by itself, and draws that do not agree are states that do not exist. Steps are
-replayed a quarter or half as often as by `v3_tiny`: the recurrent state knows the past by heart, and
-learns the accidents of a step that it sees too often as if they followed from it.
+replayed a quarter or half as often as by `v3_tiny`: the recurrent state knows the past by heart,
+and learns the accidents of a step that it sees too often as if they followed from it.
 
 `of_optimal` is the mean return of 2,000 episodes of the trained agent, which takes the most
 probable latent and action, over the optimal value: value iteration on the exact law, with as many
