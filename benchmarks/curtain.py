@@ -5,9 +5,10 @@
 Pictures of 32 x 32, 30,000 steps. `return` is the mean over 2,000 episodes of the trained agent,
 which takes the most probable latents and actions, and `of_optimal` its share of the best there is;
 without the lamp no more than .54 of it can be had. `drawn` is the share where both are drawn, as in
-training. For the dreams, the agent sees the first two pictures of an episode and dreams on, open loop
-under random actions, until the ball comes out. Where it does is read off the decoded picture: the
-brightest place of the row below the curtain, or *nowhere* if that is not half as bright as a ball.
+training. For the dreams, the agent sees the first two pictures of an episode and dreams on, open
+loop under random actions, until the ball comes out. Where it does is read off the decoded picture:
+the brightest place of the row below the curtain, or *nowhere* if that is not half as bright as a
+ball.
 `tv` is the total variation between 1,000 dreams, from starts and winds drawn as in the world, and
 the exact law; `tv_each` the same for start, wind and outcome jointly, where no error can cancel
 another. Both are also given in units of the sampling floor, the expected total variation of 1,000
@@ -143,7 +144,8 @@ def draw(counts: np.ndarray) -> None:
 
 
 TARGETS = {"of_optimal": (">=", 0.9), "tv_in_floors": ("<=", 2.0)}
+TASKS = {"curtain": (measure, TARGETS)}
 
 
 if __name__ == "__main__":
-    sys.exit(run_tasks(__doc__.splitlines()[0], "curtain", {"curtain": (measure, TARGETS)}))
+    sys.exit(run_tasks(__doc__.splitlines()[0], "curtain", TASKS))
