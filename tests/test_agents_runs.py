@@ -257,8 +257,8 @@ def test_options_become_changes(stochwm, monkeypatch):
 def test_playing_and_dreaming_are_verbs(stochwm, made, monkeypatch):
     for verb in ("play_agent", "dream_agent"):
         monkeypatch.setattr(cli.agent_jobs, verb, lambda run, **options: (run.path, options))
-    _, text = stochwm("play", made.path, "--episodes", 2)
-    assert f"{(made.path, {'episodes': 2, 'seed': 0})}" in text
+    _, text = stochwm("play", made.path, "--episodes", 2, "--greedy")
+    assert f"{(made.path, {'episodes': 2, 'seed': 0, 'greedy': True})}" in text
     _, text = stochwm("dream", made.path, "--dreams", 3, "--seen", 9)
     assert f"{(made.path, {'seen': 9, 'length': 50, 'dreams': 3, 'seed': 0})}" in text
     code, _ = stochwm("play", "nowhere")

@@ -5,6 +5,7 @@ that of a regime that nobody sees.
 """
 
 import re
+from functools import partial
 
 import equinox as eqx
 import gymnasium as gym
@@ -27,7 +28,8 @@ from stochwm.calibration import (
 )
 from stochwm.data import check_spaces
 from stochwm.distributions import LatentStateDistribution
-from stochwm.drift import DriftGuard, FalseAlarm, rehearse
+from stochwm.distributions.mixture import take
+from stochwm.drift import DriftGuard, FalseAlarm, energy_distance, rehearse
 from stochwm.envs import DreamEnv, DreamVectorEnv, HiddenSwitch, SwitchFilter
 from stochwm.models import AbstractFilter
 from tests.cases_filters import Kalman, episodes_of
@@ -199,7 +201,8 @@ def test_the_past_matters_where_a_part_of_the_world_is_hidden():
 
 
 # --- an RSSM, a guard, a dream ----------------------------------------------------------------
-MODEL = make(observed=1, bounds=(-np.ones(1), np.ones(1)))
+SIZES = {"observed": 1, "bounds": (-np.ones(1), np.ones(1))}
+MODEL = make(**SIZES)
 
 
 def test_an_rssm_is_evaluated_and_diagnosed():
@@ -210,6 +213,17 @@ def test_an_rssm_is_evaluated_and_diagnosed():
     assert card.skipped == ()
     diagnosis = diagnose_model(MODEL, EPISODES, **DIAGNOSED)
     assert [row.horizon for row in diagnosis.horizons] == [1, 8]
+
+
+def test_an_ensemble_of_rssms_disagrees_by_its_clouds():
+    members = eqx.filter_vmap(lambda key: make(**SIZES, key=key))(jax.random.split(KEY, 3))
+    starts, options = choose_starts(EPISODES, 4, 3), {"key": KEY, "num_particles": 8}
+    options["episodes"] = EPISODES
+    each = [open_loop_clouds(take(members, i), starts, (3,), **options) for i in range(3)]
+    distance = jax.jit(jax.vmap(partial(energy_distance, fair=False), in_axes=1))
+    apart, alike = (distance(np.stack(x)[:, :, :, 0]) for x in (each, each[:1] * 3))
+    np.testing.assert_allclose(alike, 0, atol=1e-5)
+    assert np.all(apart > 0.05)
 
 
 def unsure(prediction):
