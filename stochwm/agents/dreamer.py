@@ -171,7 +171,7 @@ def act(
     is_first: Bool[Array, ""],
     *,
     key: PRNGKeyArray,
-    choose: Callable[..., Array] = drawn,
+    choose: Callable[..., Any] = drawn,
 ) -> tuple[Memory, Float[Array, " action"], None]:
     """Filter one observation, and choose a state and an action: an `Act` of `source`."""
     key_state, key_action = jax.random.split(key)
