@@ -293,34 +293,37 @@ def test_presets_differ_where_the_papers_do():
 
 
 # --- whole runs -------------------------------------------------------------------------------
-def train(env, steps, **options):
-    return train_dreamer(
-        env, V3, steps=steps, progress=False, log_every=16, checkpoint_every=32, **options
-    )
-
-
-ENVS = {"world": WORLD, "gymnasium": partial(WorldEnv, WORLD)}
+HEADS = dataclasses.replace(V3, prior_heads=2)
+GUARD = DriftGuard(epistemic_variance, 0.01)
+RUNS = {
+    "world": (WORLD, V3, None),
+    "gymnasium, with a guard": (partial(WorldEnv, WORLD), HEADS, GUARD),
+}
 
 
 def without_time(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
-@pytest.mark.parametrize("env", ENVS.values(), ids=ENVS)
-def test_a_resumed_run_equals_an_uninterrupted_one(env, tmp_path):
-    whole = train(env, 64)
+@pytest.mark.parametrize(("env", "config", "guard"), RUNS.values(), ids=RUNS)
+def test_a_resumed_run_equals_an_uninterrupted_one(env, config, guard, tmp_path):
+    often = {"progress": False, "log_every": 16, "checkpoint_every": 32}
+    train = partial(train_dreamer, env, config, guard=guard, **often)
+    whole = train(steps=64)
+    assert (whole.history[-1]["trusted"] < 1) == (guard is not None)
     assert [row["env_steps"] for row in whole.history] == [16, 32, 48, 64]
-    train(env, 32, folder=tmp_path)
-    resumed = train(env, 64, folder=tmp_path)
+    train(steps=32, folder=tmp_path)
+    resumed = train(steps=64, folder=tmp_path)
     assert without_time(resumed.history) == without_time(whole.history)
     jax.tree.map(
         np.testing.assert_array_equal,
         eqx.filter(whole.learner, eqx.is_array),
         eqx.filter(resumed.learner, eqx.is_array),
     )
+    other = dataclasses.replace(config, entropy=0.5)
     with pytest.raises(ValueError, match=r"has entropy 0.0003, not 0.5\. Go on"):
-        train_dreamer(env, dataclasses.replace(V3, entropy=0.5), steps=64, folder=tmp_path)
-    other = train(env, 32, seed=1)
+        train_dreamer(env, other, steps=64, guard=guard, folder=tmp_path)
+    other = train(steps=32, seed=1)
     assert without_time(other.history) != without_time(whole.history)[:2]
 
 

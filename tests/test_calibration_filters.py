@@ -17,6 +17,7 @@ from scipy import stats
 
 from stochwm import imagine
 from stochwm.calibration import (
+    SpreadDecoder,
     choose_starts,
     compare,
     diagnose_model,
@@ -215,6 +216,22 @@ def test_an_rssm_is_evaluated_and_diagnosed():
     assert [row.horizon for row in diagnosis.horizons] == [1, 8]
 
 
+def test_recalibration_finds_how_much_too_wide_observations_are_spread():
+    """A decoder twice as wide needs factors of a half; beside, latent states have their spread."""
+    found = recalibrate(SpreadDecoder(Kalman(), 2.0), EPISODES, key=KEY)
+    np.testing.assert_allclose(found.factor.values, 0.5, rtol=0.12)
+    observation = found.decode(Kalman().initial())
+    np.testing.assert_allclose(observation.scale, 0.5, rtol=0.12)
+
+
+def test_an_rssm_is_spread_where_its_observations_are_normal():
+    """After symlog: there its errors are of one size, and the median stays."""
+    wide = SpreadDecoder(MODEL, jnp.array([3.0]))
+    before, after = (model.decode(MODEL.initial()) for model in (MODEL, wide))
+    np.testing.assert_allclose(after.scale, 3 * before.scale)
+    np.testing.assert_allclose(after.quantile(0.5), before.quantile(0.5))
+
+
 def test_an_ensemble_of_rssms_disagrees_by_its_clouds():
     members = eqx.filter_vmap(lambda key: make(**SIZES, key=key))(jax.random.split(KEY, 3))
     starts, options = choose_starts(EPISODES, 4, 3), {"key": KEY, "num_particles": 8}
@@ -286,14 +303,14 @@ SPACES = {
 }
 REFUSED = {
     "recalibration": (
-        lambda: recalibrate(MODEL, EPISODES, key=KEY),
+        lambda: recalibrate(MODEL, EPISODES, method="pit", key=KEY),
         TypeError,
         "is a filter (RSSM)",
     ),
     "horizons": (
         lambda: recalibrate(MODEL, EPISODES, per="horizon", key=KEY),
         TypeError,
-        "evaluate and diagnose_model",
+        "the spread of its observations",
     ),
     "no past": (lambda: open_loop_clouds(MODEL, STARTS, (1,), key=KEY), ValueError, "episodes"),
     "one state": (

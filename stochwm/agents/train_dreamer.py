@@ -144,7 +144,7 @@ class _Job:
         replayed = config.batch_size * config.sequence_length
         self.updates = max(1, round(self.steps_per_chunk * config.train_ratio / replayed))
         self.random = RandomPolicy(source.action_space)
-        self.guard = guard
+        self.guard = eqx.partition(guard, eqx.is_array)
         least = config.num_envs * config.sequence_length
         if config.prefill < least:
             raise ValueError(
@@ -194,21 +194,25 @@ class _Job:
         replay, learner, metrics = add(replay, steps), state.learner, None
         if (chunk + 1) * self.steps_per_chunk >= self.config.prefill:
             keys = jax.random.split(key_learn, self.updates)
-            learner, metrics = _learn(learner, replay, keys, self.guard, self.config)
+            learner, metrics = _learn(learner, replay, keys, *self.guard, self.config)
         state = Progress(learner, replay, memory, place, running, jnp.asarray(chunk + 1))
         return state, finished, metrics
 
 
-@partial(jax.jit, donate_argnums=0, static_argnames="config")
+@partial(jax.jit, donate_argnums=0, static_argnames=("watch", "config"))
 def _learn(
     learner: Learner,
     replay: Replay,
     keys: Array,
     guard: AbstractGuard | None,
+    watch: AbstractGuard | None,
     config: DreamerConfig,
 ) -> tuple[Learner, Metrics]:
-    """As many updates as there are keys; what they saw, on average."""
-    update = make_update(config, guard)
+    """As many updates as there are keys; what they saw, on average.
+
+    The guard comes in two: its arrays, and `watch`, the rest, such as a measure that is a function.
+    """
+    update = make_update(config, eqx.combine(guard, watch))
 
     def step(learner, key):
         key_batch, key_update = jax.random.split(key)

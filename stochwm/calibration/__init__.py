@@ -89,6 +89,8 @@ from .sharpness import sharpness as sharpness
 from .spread import Spread as Spread
 from .spread import fit_spread as fit_spread
 from .spread import spread as spread
+from .spread_decoder import SpreadDecoder as SpreadDecoder
+from .spread_decoder import fit_spread_decoder as fit_spread_decoder
 from .starts import Starts as Starts
 from .starts import choose_starts as choose_starts
 from .tempered import Tempered as Tempered

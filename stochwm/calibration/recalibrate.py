@@ -17,6 +17,7 @@ from .holdout import refuse_training_episodes
 from .level_maps import BetaMap
 from .pit_map import fit_pit_map
 from .spread import fit_spread, thin
+from .spread_decoder import fit_spread_decoder
 from .starts import HORIZONS
 from .tempered import fit_temperature
 
@@ -54,7 +55,8 @@ def recalibrate(
     same wrapper around a fresh model.
 
     Methods:
-        "scale": one spread factor per dimension about the mean, see `fit_spread`.
+        "scale": one spread factor per dimension about the mean, see `fit_spread`; of a filter, on
+            the spread of its observations, see `fit_spread_decoder`.
         "pit": a monotone map of each marginal cdf, copula kept, see `fit_pit_map`; for the shape.
         "beta": the same with three numbers a dimension, for few data, see `BetaMap`.
         "weights": a temperature on weights of mixtures or on classes, see `fit_temperature`.
@@ -62,7 +64,7 @@ def recalibrate(
         "adaptive": conformal with an `update` for a stream that drifts, see `Adaptive`.
 
     Args:
-        model: a transition, or a world model with a `kernel`, over flat states.
+        model: a transition, a world model with a `kernel` over flat states, or a filter.
         holdout: episodes that the model was not trained on.
         method: one of the above.
         per: "step" repairs the one-step kernel. "horizon" (method "scale", world models) gives
@@ -78,21 +80,22 @@ def recalibrate(
     Raises:
         ValueError: an unknown method or per, a combination of them that does not exist, a hold-out
             of other spaces, too small, or with training episodes.
-        TypeError: a filter, a model without a kernel, or predictions of a family that the method
-            cannot repair.
+        TypeError: a model without a kernel, predictions of a family that the method cannot repair,
+            or a filter and another method than "scale".
     """
     _check(method, per)
     world: Any = Markov(model) if isinstance(model, AbstractTransition) else model
-    if isinstance(world, AbstractFilter):
+    if isinstance(world, AbstractFilter) and (method, per) != ("scale", "step"):
         raise TypeError(
-            f"model must show what it predicts, but is a filter ({type(model).__name__}), whose "
-            "predictions are of a latent state that no hold-out holds. evaluate and diagnose_model "
-            "say how wrong its observations are: train it longer or with another decoder, or "
-            "recalibrate a model of the observations, such as Markov(transition)."
+            f"model is a filter ({type(model).__name__}), whose predictions are of a latent state "
+            f"that no hold-out holds: what can be repaired is the spread of its observations, "
+            f'method="scale" and per="step", but they are {method!r} and {per!r}.'
         )
     check_spaces(world, holdout)
     if train is not None:
         refuse_training_episodes(holdout, train)
+    if isinstance(world, AbstractFilter):
+        return fit_spread_decoder(world, holdout, key=key)
     if per == "horizon":
         if isinstance(model, AbstractTransition):
             raise TypeError(

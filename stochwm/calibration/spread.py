@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import Transitions
-from ..distributions import AbstractDistribution
+from ..distributions import AbstractDistribution, SymlogNormal
 from ..transitions import AbstractTransition
 from .crps import crps
 from .factors import Factors, best_factors
@@ -24,7 +24,8 @@ def spread(
     """The prediction spread about its mean: the law of `mean + factor * (x - mean)`.
 
     The mean, the shape and the dependence between dimensions stay; standard deviations are
-    multiplied. For an ensemble's mixture it is the mean of the mixture.
+    multiplied. For an ensemble's mixture it is the mean of the mixture. A `SymlogNormal`, which is
+    normal after `symlog`, is spread there.
 
     Args:
         prediction: a distribution of vectors with `mean` and `affine`.
@@ -33,6 +34,8 @@ def spread(
     Raises:
         TypeError: a prediction that cannot be spread.
     """
+    if isinstance(prediction, SymlogNormal):
+        return SymlogNormal(prediction.loc, factor * prediction.scale)
     try:
         mean = prediction.mean()
         return prediction.affine(mean - factor * mean, factor * jnp.ones_like(mean))
