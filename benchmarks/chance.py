@@ -37,6 +37,7 @@ from stochwm import observe
 from stochwm.agents import acting, evaluate_policy, laprop, make_source, train_dreamer, v3_tiny
 from stochwm.envs import Doors
 from stochwm.models import CategoricalLatent
+from stochwm.training import free_bits
 
 EPISODES, COPIES, DRAWS = 2_000, 20, 500
 SMALLEST_KIND = 0.02  # of all random steps; rarer kinds are too few for a mean
@@ -170,7 +171,10 @@ TARGETS = {
     "loses_by": (">=", 0.1),
     "entropy_off": ("<=", 0.05),
 }
-CONFIG = partial(v3_tiny, optimizer=partial(laprop, 1e-3))
+# A free nat is more than the likelier outcomes cost (-ln p): of them the prior would learn no more.
+CONFIG = partial(
+    v3_tiny, divergence=free_bits(0.1, dyn=1.0, rep=0.1), optimizer=partial(laprop, 1e-3)
+)
 TASKS = {
     "doors": (
         partial(measure, Doors(), doors(), 20_000, partial(CONFIG, entropy=0.01, train_ratio=64.0)),
