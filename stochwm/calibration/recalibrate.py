@@ -95,7 +95,8 @@ def recalibrate(
     if train is not None:
         refuse_training_episodes(holdout, train)
     if isinstance(world, AbstractFilter):
-        return fit_spread_decoder(world, holdout, key=key)
+        spread_out: Any = fit_spread_decoder(world, holdout, key=key)
+        return spread_out
     if per == "horizon":
         if isinstance(model, AbstractTransition):
             raise TypeError(
