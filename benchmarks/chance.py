@@ -6,10 +6,10 @@ doors   Doors, 40,000 steps: which door is open is seen in the hall, and not bef
         return is 5.
 lake    slippery FrozenLake-v1 (Gymnasium), 50,000 steps: each move goes astray two times of three.
 
-Steps are replayed a quarter as often as `v3_tiny` does: the recurrent state knows the past by heart,
-and learns the accidents of a step that it sees too often as if they followed from it. A latent is
-one of 32 classes, so that each draw of the prior is a state that exists: of several latents it draws
-each by itself.
+Steps are replayed a quarter as often as `v3_tiny` does: the recurrent state knows the past by
+heart, and learns the accidents of a step that it sees too often as if they followed from it. A
+latent is one of 32 classes, so that each draw of the prior is a state that exists: of several
+latents it draws each by itself.
 
 `of_optimal` is the mean return of 2,000 episodes of the trained agent, which takes the most
 probable latent and action, over the optimal value: value iteration on the exact law, with as many
