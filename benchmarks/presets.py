@@ -4,7 +4,8 @@
 
 The presets on CartPole-v1 and on Pendulum-v1, 5,000 steps of the environment. `last` is the mean
 return of the episodes that ended within the last 2,000 of them, under the sampling policy while it
-learns. `without_model` is the same where the world model keeps its initial weights, and actor and
+learns. On Pendulum the actor of V2 learns through the dream, as its paper has it for continuous
+actions. `without_model` is the same where the world model keeps its initial weights, and actor and
 critic learn as before: if that is as good, the agent did not learn by its model. Prints a table
 with the spread over seeds, writes JSON, and exits with 1 if a target is missed.
 """
@@ -37,14 +38,17 @@ def last(env: str, config: Any, seed: int) -> float:
     return trailing(train_dreamer(env, config, steps=STEPS, seed=seed).history)[-1][1]
 
 
-GOALS = {"cartpole": ("CartPole-v1", 150.0), "pendulum": ("Pendulum-v1", -600.0)}
+def task(make: Any, env: str, goal: float) -> tuple[Any, dict]:
+    """One preset on one environment, and what it must reach there."""
+    return partial(measure, make, env), {"last": (">=", goal), "without_model": ("<=", goal)}
+
+
+CARTPOLE, PENDULUM = ("CartPole-v1", 150.0), ("Pendulum-v1", -600.0)
 TASKS = {
-    f"{name}_{world}": (
-        partial(measure, make, env),
-        {"last": (">=", goal), "without_model": ("<=", goal)},
-    )
-    for name, make in (("v1", v1_tiny), ("v2", v2_tiny))
-    for world, (env, goal) in GOALS.items()
+    "v1_cartpole": task(v1_tiny, *CARTPOLE),
+    "v1_pendulum": task(v1_tiny, *PENDULUM),
+    "v2_cartpole": task(v2_tiny, *CARTPOLE),
+    "v2_pendulum": task(partial(v2_tiny, dynamics_gradient=True), *PENDULUM),
 }
 
 
