@@ -34,8 +34,8 @@ def v3_tiny(**changes) -> DreamerConfig:
 def v2_tiny(**changes) -> DreamerConfig:
     """DreamerV2 (arXiv 2010.02193): KL balancing, squared errors, a target critic, REINFORCE.
 
-    Errors of observed numbers count fifty times as much, as in `v3_tiny`. For continuous actions the
-    paper's actor learns through the dream (its section 2.2): `v2_tiny(dynamics_gradient=True)`.
+    Errors of observed numbers count fifty times as much, as in `v3_tiny`. For continuous actions
+    the paper's actor learns through the dream: `v2_tiny(dynamics_gradient=True)`.
     """
     choices = {
         "latent": CategoricalLatent(8, 8, mix=0.0),
