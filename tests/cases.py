@@ -17,6 +17,7 @@ from stochwm.distributions import (
     AbstractSampler,
     AutoregressiveBins,
     BoxMixture,
+    ChainedCategoricals,
     Deterministic,
     DiagNormal,
     DiagNormalMixture,
@@ -141,6 +142,13 @@ def autoregressive_bins(x, dim=DIM):
     return AutoregressiveBins(head, context, low, high, locations(x, dim), scales(x, dim))
 
 
+def chained(x, groups=3, classes=3, width=4):
+    # Outer products: float32 cannot tell the angles of long arrays.
+    rows = numbers(x, groups, classes, phase=9)
+    seen, weight = (3 * rows[..., None] * numbers(x, width, phase=phase) for phase in (10, 11))
+    return ChainedCategoricals(numbers(x, width, phase=12), seen[1:], weight, 0.1 * rows, mix=0.01)
+
+
 DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "diag_normal": diag_normal,
     "symlog_normal": symlog_normal,
@@ -158,15 +166,19 @@ DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "joint": joint,
     "latent_state": latent_state,
     "autoregressive_bins": autoregressive_bins,
+    "chained": chained,
 }
 
 # What a law needs and some families do not have. Everything else holds for every entry.
-NO_MOMENTS = {"autoregressive_bins", "latent_state"}  # no closed form; a state is not a vector
-DISCRETE = {"one_hot", "one_hots", "uniform_of_categoricals", "deterministic", "latent_state"}
+# No closed form, or no vector.
+NO_MOMENTS = {"autoregressive_bins", "chained", "latent_state"}
+ONE_HOT = {"one_hot", "one_hots", "chained", "uniform_of_categoricals"}
+DISCRETE = {"deterministic", "latent_state"} | ONE_HOT
 NO_CDF = {"autoregressive_bins"} | DISCRETE
-NO_AFFINE = {"symlog_normal", "one_hot", "one_hots", "uniform_of_categoricals", "latent_state"}
+NO_AFFINE = {"symlog_normal", "latent_state"} | ONE_HOT
 NO_SMOOTHED = {"autoregressive_bins"} | NO_AFFINE
-NO_TWIN = {"autoregressive_bins", "latent_state", "box_mixture", "joint"}  # network, tuples, blur
+# A network, a chain, tuples, blur.
+NO_TWIN = {"autoregressive_bins", "chained", "latent_state", "box_mixture", "joint"}
 
 
 def names(excluded: set[str] = frozenset()) -> list[str]:

@@ -336,7 +336,7 @@ def test_straight_through_is_exact_for_linear_functions(name):
 # --- Entropy and divergence ----------------------------------------------------------------------
 
 EXACT = {"diag_normal", "full_normal", "one_hots"}
-NO_DIVERGENCE = {"latent_state", "autoregressive_bins", "box_mixture", "uniform_box"}
+NO_DIVERGENCE = {"latent_state", "autoregressive_bins", "chained", "box_mixture", "uniform_box"}
 
 
 @pytest.mark.parametrize("name", names(NO_DIVERGENCE | {"one_hot", "uniform_of_normals"}))

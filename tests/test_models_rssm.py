@@ -16,6 +16,7 @@ from stochwm.models import (
     RSSM,
     UNIT_SQUARES,
     CategoricalLatent,
+    ChainedLatent,
     FixedScale,
     MeanSquared,
     NormalLatent,
@@ -99,8 +100,12 @@ MODEL = make()
 # --- what learns ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("latent", "scalar"),
-    [(CATEGORICAL, TWO_HOT), (NormalLatent(5), MeanSquared())],
-    ids=["categorical", "normal"],
+    [
+        (CATEGORICAL, TWO_HOT),
+        (ChainedLatent(CATEGORICAL), TWO_HOT),
+        (NormalLatent(5), MeanSquared()),
+    ],
+    ids=["categorical", "chained", "normal"],
 )
 def test_the_loss_reaches_every_parameter(latent, scalar):
     model = make(latent, scalar)
@@ -265,6 +270,50 @@ def test_each_head_learns_as_if_it_were_alone():
     np.testing.assert_allclose(kl, np.mean([one[0] for one in each]), rtol=1e-5)
     for i, (_, own) in enumerate(each):
         np.testing.assert_allclose(HEADS * gradient[i], own, rtol=1e-3, atol=1e-6)
+
+
+# --- a chained prior --------------------------------------------------------------------------
+CHAINED = make(ChainedLatent(CATEGORICAL))
+
+
+def test_the_divergence_is_from_what_the_chain_says_after_each_draw():
+    rows = sequence()
+    seen = filtered(CHAINED, rows, KEY)
+    terms = eqx.filter_jit(rssm_loss)(CHAINED, rows, divergence=plain_kl, key=KEY)
+    prior, posterior = (jax.tree.map(lambda x: x[2], each.stoch) for each in seen.aux)
+    drawn = seen.state.stoch[2]
+    given = prior.given(drawn)
+    np.testing.assert_allclose(terms.raw_divergence[2], posterior.kl_divergence(given), rtol=1e-4)
+    np.testing.assert_allclose(given.log_prob(drawn), prior.log_prob(drawn), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dyn", "rep"), [(1.0, 0.0), (0.0, 1.0)])
+def test_each_part_of_the_divergence_moves_its_own_side_of_a_chain(dyn, rep):
+    """One row: nothing goes through a later state."""
+    row = jax.tree.map(lambda x: x[:1], sequence())
+
+    @eqx.filter_jit
+    def gradient(model):
+        loss = partial(rssm_loss, divergence=free_bits(0.0, dyn, rep), key=KEY)
+        return eqx.filter_grad(lambda model: loss(model, row).divergence[0])(model)
+
+    found = gradient(CHAINED)
+    moves = lambda part: any(np.any(x != 0) for x in jax.tree.leaves(part))  # noqa: E731
+    assert moves((found.prior_head.seen, found.prior_head.weight)) == bool(dyn)
+    assert moves((found.posterior_head, found.encoder)) == bool(rep)
+
+
+def test_several_chained_heads_are_a_mixture():
+    many = make(ChainedLatent(CATEGORICAL), prior_heads=2)
+    prior = many.transition(many.initial(), jnp.ones(2)).stoch
+    each = [take(prior.members, i) for i in range(2)]
+    drawn = prior.sample(seed=KEY)
+    masses = [np.exp(head.log_prob(drawn)) for head in each]
+    np.testing.assert_allclose(np.exp(prior.log_prob(drawn)), np.mean(masses), rtol=1e-5)
+    terms = eqx.filter_jit(rssm_loss)(many, sequence(), divergence=plain_kl, key=KEY)
+    assert np.isfinite(terms.raw_divergence).all()
+    with pytest.raises(ValueError, match="needs a hidden layer, but depth is 0"):
+        make(ChainedLatent(CATEGORICAL), depth=0)
 
 
 # --- two-hot ----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from .fixed_code import reset_dead as reset_dead
 from .fixed_code import squared_distance as squared_distance
 from .latents import AbstractLatent as AbstractLatent
 from .latents import CategoricalLatent as CategoricalLatent
+from .latents import ChainedLatent as ChainedLatent
+from .latents import ChainHead as ChainHead
 from .latents import NormalLatent as NormalLatent
 from .linear import BlockLinear as BlockLinear
 from .linear import Linear as Linear

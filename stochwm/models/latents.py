@@ -1,13 +1,23 @@
-"""What the latent of a world model is: one-hot categories, or normals."""
+"""What the latent of a world model is: one-hot categories, apart or in a chain, or normals."""
 
 import abc
+import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..distributions import AbstractDistribution, DiagNormal, OneHotCategoricals, unimix
+from ..distributions import (
+    AbstractDistribution,
+    ChainedCategoricals,
+    DiagNormal,
+    OneHotCategoricals,
+    unimix,
+)
+from .linear import initial_weights
+from .perceptron import Perceptron
 
 
 class AbstractLatent(eqx.Module):
@@ -26,6 +36,14 @@ class AbstractLatent(eqx.Module):
     @abc.abstractmethod
     def __call__(self, raw: Float[Array, " outputs"]) -> AbstractDistribution:
         """The distribution of the latent."""
+
+    def prior_head(self, inputs: int, width: int, depth: int, *, key: PRNGKeyArray) -> eqx.Module:
+        """The network that predicts the latent, for `prior`."""
+        return Perceptron(inputs, self.outputs, width, depth, key=key)
+
+    def prior(self, head: Any, deter: Float[Array, " deter"]) -> AbstractDistribution:
+        """What a head predicts."""
+        return self(head(deter))
 
 
 class CategoricalLatent(AbstractLatent):
@@ -49,6 +67,65 @@ class CategoricalLatent(AbstractLatent):
 
     def __call__(self, raw: Float[Array, " outputs"]) -> OneHotCategoricals:
         return unimix(OneHotCategoricals(raw, (self.classes,) * self.groups), self.mix)
+
+
+class ChainedLatent(AbstractLatent):
+    """Categories that the prior draws one after the other, each in the light of those before.
+
+    What is seen may be told by several groups at once. A prior that draws each group by itself then
+    dreams of combinations that do not exist; this one does not, see `ChainedCategoricals`. The
+    posterior stays independent, for it has seen what happened. For the same idea with tokens see
+    IRIS (Micheli et al. 2023, arXiv 2209.00588).
+    """
+
+    factors: CategoricalLatent
+
+    @property
+    def size(self) -> int:
+        return self.factors.size
+
+    @property
+    def outputs(self) -> int:
+        return self.factors.outputs
+
+    def __call__(self, raw: Float[Array, " outputs"]) -> OneHotCategoricals:
+        return self.factors(raw)
+
+    def prior_head(self, inputs: int, width: int, depth: int, *, key: PRNGKeyArray) -> "ChainHead":
+        return ChainHead(inputs, self.factors, width, depth, key=key)
+
+    def prior(self, head: "ChainHead", deter: Float[Array, " deter"]) -> ChainedCategoricals:
+        return head(deter)
+
+
+class ChainHead(eqx.Module):
+    """From a recurrent state to the chain: as deep as the perceptron in its place."""
+
+    context: Perceptron
+    seen: Float[Array, "others classes width"]
+    weight: Float[Array, "groups classes width"]
+    bias: Float[Array, "groups classes"]
+    mix: float = eqx.field(static=True)
+
+    def __init__(
+        self, inputs: int, latent: CategoricalLatent, width: int, depth: int, *, key: PRNGKeyArray
+    ):
+        """Make a head of `depth` hidden layers, at least 1; the last one sees what was drawn."""
+        if depth < 1:
+            raise ValueError(f"A chain needs a hidden layer, but depth is {depth}.")
+        keys = jax.random.split(key, 3)
+        shape = (latent.groups, latent.classes, width)
+        self.context = Perceptron(inputs, width, width, depth - 1, key=keys[0])
+        # One class of each group is on: together they then weigh as much as the context.
+        self.seen = math.sqrt(width / latent.groups) * initial_weights(shape, keys[1])[1:]
+        self.weight = initial_weights(shape, keys[2])
+        self.bias = jnp.zeros(shape[:2])
+        self.mix = latent.mix
+
+    def __call__(self, deter: Float[Array, " deter"]) -> ChainedCategoricals:
+        return ChainedCategoricals(
+            self.context(deter), self.seen, self.weight, self.bias, mix=self.mix
+        )
 
 
 class NormalLatent(AbstractLatent):

@@ -54,7 +54,7 @@ class RSSM(AbstractFilter):
 
     actions: UnitActions
     cell: BlockGRU
-    prior_head: Perceptron
+    prior_head: eqx.Module
     """Where there are several, stacked: every array has a leading axis of heads."""
     posterior_head: Perceptron
     latent: AbstractLatent
@@ -120,7 +120,7 @@ class RSSM(AbstractFilter):
         head = lambda inputs, outputs, scale, key: Perceptron(  # noqa: E731
             inputs, outputs, width, depth, output_scale=scale, key=key
         )
-        prior = lambda key: head(deter, latent.outputs, 1.0, key)  # noqa: E731
+        prior = lambda key: latent.prior_head(deter, width, depth, key=key)  # noqa: E731
         self.prior_head = (
             prior(keys[1])
             if prior_heads == 1
@@ -155,8 +155,8 @@ class RSSM(AbstractFilter):
     ) -> LatentStateDistribution:
         deter = self.cell(state.deter, state.stoch, self.actions(action))
         if self.prior_heads == 1:
-            return LatentStateDistribution(deter, self.latent(self.prior_head(deter)))
-        each = eqx.filter_vmap(lambda head: self.latent(head(deter)))(self.prior_head)
+            return LatentStateDistribution(deter, self.latent.prior(self.prior_head, deter))
+        each = eqx.filter_vmap(self.latent.prior, in_axes=(0, None))(self.prior_head, deter)
         return LatentStateDistribution(deter, UniformMixture(each))
 
     def posterior(

@@ -10,7 +10,12 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._rollout import observe
-from ..distributions import AbstractDistribution, LatentState, UniformMixture
+from ..distributions import (
+    AbstractDistribution,
+    ChainedCategoricals,
+    LatentState,
+    UniformMixture,
+)
 from ..distributions.mixture import over_components
 from ..models import RSSM, OnEmbeddings
 from .kl import Divergence, plain_kl
@@ -56,7 +61,10 @@ def rssm_loss(
         sequence.action,
         sequence.is_first,
         key=key,
-        record=lambda prior, posterior, state: (posterior.stoch, prior.stoch),
+        record=lambda prior, posterior, state: (
+            posterior.stoch,
+            factors_at(prior.stoch, jax.lax.stop_gradient(state.stoch)),
+        ),
     )
     state = filtered.state
     features = jax.vmap(model.features)(state)
@@ -76,6 +84,16 @@ def rssm_loss(
         jax.vmap(partial(over_heads, each))(posterior, prior) for each in (divergence, plain_kl)
     )
     return SequenceLoss(*terms, trained, raw, state)
+
+
+def factors_at(prior: AbstractDistribution, latent: Array) -> AbstractDistribution:
+    """A prior that a posterior can be compared with: of a chain, what follows on each group drawn.
+
+    The divergence from it is on average that from the chain, see `ChainedCategoricals.given`.
+    """
+    if isinstance(prior, UniformMixture):
+        return UniformMixture(eqx.filter_vmap(lambda head: factors_at(head, latent))(prior.members))
+    return prior.given(latent) if isinstance(prior, ChainedCategoricals) else prior
 
 
 def over_heads(
