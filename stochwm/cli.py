@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -236,5 +237,5 @@ def _tensorboard(folder: Path) -> Logger:
 
 def _default_out(config: LearnConfig | AgentConfig, *kind: str) -> Path:
     """A folder name that tells the run from others of the same environment."""
-    name = "-".join((config.env_id.replace("/", "-"), *config.env_args, *kind))
+    name = "-".join((re.sub("[/:]", "-", config.env_id), *config.env_args, *kind))
     return Path("runs") / f"{name}-seed{config.seed}"

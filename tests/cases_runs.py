@@ -7,7 +7,7 @@ import numpy as np
 
 from stochwm import cli
 from stochwm._learn.run import create_run
-from stochwm._learn.worlds import make_env
+from stochwm._learn.worlds import env_of
 from stochwm._storage import save_tree
 from stochwm.calibration import Scorecard
 from stochwm.data import collect
@@ -22,7 +22,7 @@ def untrained_run(folder, config, change=lambda ensemble: ensemble):
         change: what is done to each ensemble before it is saved.
     """
     run = create_run(folder, config, resume=False)
-    with make_env(config) as env:
+    with env_of(config) as env:
         collect(env, steps=config.steps, seed=0, progress=False).save(run.path / "data")
     parts = run.split(run.episodes)
     for name, recipe in run.recipes(parts["train"]).items():

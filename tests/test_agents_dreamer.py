@@ -16,6 +16,7 @@ from stochwm.agents import (
     Steps,
     WorldSource,
     acting,
+    dream_beside,
     make_learner,
     make_update,
     train_dreamer,
@@ -32,10 +33,10 @@ from stochwm.agents.dreamer import (
 )
 from stochwm.agents.train_dreamer import _Job
 from stochwm.data import flat_space
-from stochwm.distributions import symexp
+from stochwm.distributions import SymlogNormal, symexp
 from stochwm.drift import DriftGuard, epistemic_variance
 from stochwm.envs import Doors, WorldEnv
-from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
+from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot, SymlogDecoder
 from stochwm.training import partition_trainable
 
 KEY = jax.random.key(0)
@@ -248,6 +249,29 @@ def test_a_picture_goes_through_every_loss():
     update = make_update(config)
     after, _ = jax.eval_shape(lambda m, r: update(m, r, key=KEY), made, rows)
     assert jax.tree.structure(after) == jax.tree.structure(made)
+
+
+def test_numbers_and_categories_are_predicted_as_what_they_are():
+    spaces = {
+        "a": gym.spaces.Discrete(3),
+        "b": gym.spaces.MultiDiscrete([2, 4]),
+        "c": gym.spaces.Box(-1, 1, (2,)),
+        "d": gym.spaces.Discrete(2),
+    }
+    mixed = gym.spaces.Dict(spaces)
+    model = make_learner(flat_space(mixed), SPACES[1], V3, key=KEY).agent.model
+    categories, numbers, last = model.decode(model.initial()).parts
+    assert categories.sizes == (3, 2, 4)
+    assert (numbers.event_shape, last.sizes) == ((2,), (2,))
+    assert isinstance(numbers, SymlogNormal)
+    alone = make_learner(flat_space(spaces["c"]), SPACES[1], V3, key=KEY).agent.model
+    assert isinstance(alone.decoder, SymlogDecoder)
+    seen = jnp.tile(model.decode(model.initial()).sample(seed=KEY), (3, 1))
+    no, action = jnp.zeros(3, bool), jnp.zeros((3, SPACES[1].size))
+    rows = Steps(seen, action, jnp.zeros(3), no, no, no)
+    found = dream_beside(model, rows, seen=1, dreams=2, key=KEY).observation
+    np.testing.assert_array_equal(found[..., :3].sum(axis=-1), np.ones((2, 3)))
+    assert np.isin(found[..., :9], [0, 1]).all()
 
 
 # --- one update -------------------------------------------------------------------------------

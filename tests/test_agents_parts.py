@@ -258,7 +258,7 @@ def test_a_folder_of_an_older_version_is_refused(tmp_path):
 def test_what_is_no_environment_is_refused():
     with pytest.raises(TypeError, match="a registered id"):
         make_source(3, 1)
-    with pytest.raises(ValueError, match="not registered"):
+    with pytest.raises(ValueError, match="cannot be made"):
         make_source("Nowhere-v0", 1)
 
 

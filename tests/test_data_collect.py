@@ -255,11 +255,24 @@ class NoMode(SyncVectorEnv):
         self.metadata = {}
 
 
+def test_a_module_of_the_current_folder_registers_its_environments(tmp_path, monkeypatch):
+    lines = [
+        "import gymnasium",
+        "from gymnasium.envs.classic_control import PendulumEnv",
+        "gymnasium.register('OfMine-v0', PendulumEnv, max_episode_steps=2)",
+    ]
+    (tmp_path / "worlds_of_mine.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    episodes = collect("worlds_of_mine:OfMine-v0", steps=4, seed=0, progress=False)
+    assert episodes.is_last.sum() == 2
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         ({"env": 3}, TypeError, r"gymnasium\.(core\.)?Env"),
         ({"env": "NoSuchEnv-v0"}, ValueError, "'NoSuchEnv-v0' cannot be made"),
+        ({"env": "no_such_module:A-v0"}, ValueError, "No module named 'no_such_module'"),
         ({"env": NoMode()}, ValueError, r"autoreset_mode'\] is None, expected one of"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"policy": lambda state, *, key: state[:2]}, ValueError, r"action of shape \(1,\)"),

@@ -47,10 +47,20 @@ def test_time_uncovers_the_charts_and_dreams_that_are_over_fade():
 def test_categories_are_drawn_as_shares():
     cells = np.eye(3)[np.random.default_rng(0).integers(3, size=(DREAMS, ROWS))]
     frames = drawn(
-        observations=(cells, cells[0]), names=["a", "b", "c"], discrete=True, frames=None
+        observations=(cells, cells[0]), names=["a", "b", "c"], one_hot=[True] * 3, frames=None
     )
     assert frames.shape[0] == ROWS
     assert frames.std() > 10
+    mixed = np.concatenate([cells, np.linspace(0, 1, cells.size // 3).reshape(DREAMS, ROWS, 1)], -1)
+    more = drawn(
+        observations=(mixed, mixed[0]),
+        names=["a", "b", "c", "x"],
+        one_hot=[True, True, True, False],
+        frames=None,
+    )
+    assert more.shape[1] > frames.shape[1]  # a chart of x below
+    with pytest.raises(ValueError, match="one_hot must have a flag for each of the 3 names"):
+        drawn(observations=(cells, cells[0]), names=["a", "b", "c"], one_hot=[True], frames=None)
     with pytest.raises(ValueError, match="names must hold one name for each of the 3"):
         drawn(observations=(cells, cells[0]))
     small = np.zeros((DREAMS, ROWS, 4, 4, 3), np.uint8)

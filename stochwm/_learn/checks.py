@@ -5,7 +5,7 @@ import contextlib
 from ..data import flat_space, load_policy
 from .config import LearnConfig
 from .kernels import family_of
-from .worlds import make_env
+from .worlds import env_of
 
 
 def check_choices(config: LearnConfig) -> None:
@@ -15,7 +15,7 @@ def check_choices(config: LearnConfig) -> None:
         ValueError: no such environment or policy, or a family that does not fit the observations.
         TypeError: a space that has no flat encoding, or a policy that is no function.
     """
-    with contextlib.closing(make_env(config)) as env:
+    with contextlib.closing(env_of(config)) as env:
         family_of(config, flat_space(env.observation_space))
         flat_space(env.action_space, "action")
     if config.policy != "random":

@@ -29,7 +29,7 @@ from .kernels import Recipe
 from .page import write_report
 from .run import Run, create_run
 from .score import score
-from .worlds import make_env
+from .worlds import env_of
 
 EVALUATIONS = 20
 
@@ -106,7 +106,7 @@ def _collected(run: Run, say, progress: bool) -> Episodes:
     # What went on in the environment is lost with it. The seed that broke it may do so again.
     seed = (config.seed + have) % 2**32
     try:
-        with contextlib.closing(make_env(config)) as env:
+        with contextlib.closing(env_of(config)) as env:
             steps = config.steps - have
             parts.append(collect(env, policy, steps=steps, seed=seed, progress=progress))
     except CollectionError as error:

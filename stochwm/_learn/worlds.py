@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 
 from .. import envs as envs  # registers the bundled worlds
+from ..data import make_env
 from .config import LearnConfig
 
 
@@ -21,17 +22,13 @@ class NamesEnv(Protocol):
     def env_kwargs(self) -> dict[str, Any]: ...
 
 
-def make_env(config: NamesEnv, **options: Any) -> gymnasium.Env:
-    """The environment that the configuration names; `options` go to `gymnasium.make` as well.
+def env_of(config: NamesEnv, **options: Any) -> gymnasium.Env:
+    """The environment that the configuration names; `options` are arguments of it as well.
 
     Raises:
         ValueError: there is none of that name, or it does not take these arguments.
     """
-    try:
-        return gymnasium.make(config.env_id, **(config.env_kwargs | options))
-    except (gymnasium.error.Error, TypeError) as error:
-        given = f" with {config.env_kwargs}" if config.env_args else ""
-        raise ValueError(f"env_id {config.env_id!r} cannot be made{given}: {error}") from error
+    return make_env(config.env_id, **(config.env_kwargs | options))
 
 
 def world_of(config: LearnConfig) -> Any:
@@ -47,7 +44,7 @@ def bundled_world(config: NamesEnv) -> Any:
     """A bundled world, observed or not, or None."""
     if not config.env_id.startswith("stochwm/"):
         return None
-    env = make_env(config)
+    env = env_of(config)
     try:
         return getattr(env.unwrapped, "world", None)
     finally:
@@ -64,7 +61,7 @@ def describe_worlds() -> list[tuple[str, str]]:
     rows = []
     for env_id in sorted(gymnasium.registry):
         if env_id.startswith("stochwm/"):
-            env = gymnasium.make(env_id)
+            env = make_env(env_id)
             world = getattr(env.unwrapped, "world", env.unwrapped)
             rows.append((env_id, (type(world).__doc__ or "").strip().splitlines()[0]))
             env.close()

@@ -4,11 +4,10 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-import gymnasium
-
 from .._learn.config import keywords_of
 from .._learn.worlds import bundled_world
 from ..agents import PRESETS, DreamerConfig, PPOConfig
+from ..data import make_env
 
 AGENTS = ("dreamer", "ppo")
 DEFAULT = "v3-tiny"
@@ -76,7 +75,7 @@ class AgentConfig:
         world = None if "max_episode_steps" in kwargs else bundled_world(self)
         if world is not None:
             return world
-        return partial(gymnasium.make, self.env_id, **kwargs) if kwargs else self.env_id
+        return partial(make_env, self.env_id, **kwargs) if kwargs else self.env_id
 
     @property
     def of_agent(self) -> DreamerConfig | PPOConfig:

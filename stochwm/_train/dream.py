@@ -15,6 +15,7 @@ from .run import AgentRun
 
 LEVELS = (0.05, 0.5, 0.95)
 DRAWN = 4  # dreams as pictures
+TOLD = 16  # numbers of an observation in the table
 FPS = 5.0
 
 
@@ -24,8 +25,8 @@ class DreamtBeside(NamedTuple):
     title: str
     names: tuple[str, ...]
     """Of the entries of an observation."""
-    discrete: bool
-    """Whether observations are one-hot."""
+    groups: tuple[tuple[int, int], ...]
+    """`(start, size)` of each one-hot block of an observation."""
     real: Steps
     dreams: Beside
     video: Path
@@ -48,17 +49,21 @@ class DreamtBeside(NamedTuple):
     def _at(self, step: int, left: np.ndarray) -> list[str]:
         """The observation at a step, among dreams that are left."""
         cloud, real = self.dreams.observation[left, step], self.real.observation[step]
-        if not left.any() or len(self.names) > 16:
+        if not left.any():
             return []
-        if not self.discrete:
-            columns = zip(self.names, real, cloud.T, strict=True)
-            return [_row(f"  {name}", float(truth), values) for name, truth, values in columns]
-        share, truth = cloud.mean(axis=0), int(np.argmax(real))
-        most = int(np.argmax(share))
-        return [
-            f"  real: {self.names[truth]}, in {100 * share[truth]:.0f} % of dreams; most dreams: "
-            f"{self.names[most]} ({100 * share[most]:.0f} %)"
-        ]
+        lines, inside = [], set()
+        for start, size in self.groups:
+            share = cloud[:, start : start + size].mean(axis=0)
+            truth, most = int(np.argmax(real[start : start + size])), int(np.argmax(share))
+            lines.append(
+                f"  real: {self.names[start + truth]}, in {100 * share[truth]:.0f} % of dreams; "
+                f"most dreams: {self.names[start + most]} ({100 * share[most]:.0f} %)"
+            )
+            inside |= set(range(start, start + size))
+        numbers = [d for d in range(len(self.names)) if d not in inside]
+        if len(numbers) <= TOLD:  # not those of a picture
+            lines += [_row(f"  {self.names[d]}", float(real[d]), cloud[:, d]) for d in numbers]
+        return lines
 
 
 def dream_agent(
@@ -114,7 +119,7 @@ def dream_agent(
         (found.ended, len(steps.reward) - 1 if steps.is_terminal[-1] else None),
         seen=seen,
         names=list(names),
-        discrete=space.discrete,
+        one_hot=space.one_hot,
         frames=_pictures(found, episode.frames, drawable, source.image),
         title=title,
     )
@@ -124,7 +129,7 @@ def dream_agent(
     write_png(folder / "dream.png", frames[-1])
     arrays = {"dreams": found._asdict() | {"seen": seen}, "real": vars(steps)}
     save_tree(folder / "arrays", arrays, {"names": list(names)})
-    return DreamtBeside(title, tuple(names), space.discrete, steps, found, folder / "dream.gif")
+    return DreamtBeside(title, tuple(names), space.groups, steps, found, folder / "dream.gif")
 
 
 def _count(number: int, what: str) -> str:

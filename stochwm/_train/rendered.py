@@ -7,7 +7,7 @@ import gymnasium
 import jax
 import numpy as np
 
-from .._learn.worlds import make_env
+from .._learn.worlds import env_of
 from ..agents import AbstractSource, Steps, acting, make_source, record_episode
 from ..agents.source import picture_shape
 from .config import AgentConfig
@@ -61,7 +61,7 @@ def _source(config: AgentConfig) -> tuple[AbstractSource, gymnasium.Env, str]:
     made = []
 
     def make() -> gymnasium.Env:
-        made.append(make_env(config, **with_pictures))
+        made.append(env_of(config, **with_pictures))
         return made[-1]
 
     source = make_source(make, 1)
@@ -70,7 +70,7 @@ def _source(config: AgentConfig) -> tuple[AbstractSource, gymnasium.Env, str]:
 
 def _probe(config: AgentConfig) -> tuple[dict[str, str], str]:
     """Options that make the environment draw itself, or why it does not."""
-    env = make_env(config)
+    env = env_of(config)
     env.close()
     if picture_shape(env.observation_space) is not None:
         return {}, "its observations are its pictures"
@@ -78,7 +78,7 @@ def _probe(config: AgentConfig) -> tuple[dict[str, str], str]:
     if "rgb_array" not in modes:
         return {}, "it does not draw itself"
     options = {"render_mode": "rgb_array"}
-    env = make_env(config, **options)
+    env = env_of(config, **options)
     try:
         env.reset(seed=0)
         picture: Callable[[], Any] = env.render

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .._learn.worlds import make_env
+from .._learn.worlds import env_of
 from .._storage import latest_step, library_version, write_text
 from ..agents import DreamerConfig, train_dreamer, train_ppo
 from ..agents.checkpoints import Row
@@ -46,7 +46,7 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     require_matplotlib()  # before the work, not after it
     out = Path(out)
     begun = _check(out)
-    make_env(config).close()
+    env_of(config).close()
     rows = None
 
     def log(row: Row) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._rollout import observe, replay
-from ..distributions import AbstractDistribution, OneHotCategoricals
+from ..distributions import AbstractDistribution, Joint, OneHotCategoricals
 from ..models import AbstractFilter
 from .steps import Steps
 
@@ -91,6 +91,9 @@ def _dream_all(model: AbstractFilter, episode: Steps, seen: int, keys: Array):
 
 def _shown(prediction: AbstractDistribution, key: PRNGKeyArray) -> Array:
     """One observation that a prediction stands for."""
+    if isinstance(prediction, Joint):
+        keys = jax.random.split(key, len(prediction.parts))
+        return jnp.concatenate([_shown(*pair) for pair in zip(prediction.parts, keys, strict=True)])
     if isinstance(prediction, OneHotCategoricals):
         return prediction.sample(seed=key)
     return prediction.quantile(0.5)

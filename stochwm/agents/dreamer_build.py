@@ -10,7 +10,9 @@ from jaxtyping import PRNGKeyArray
 from ..data import FlatSpace
 from ..models import (
     RSSM,
+    AbstractDecoder,
     FixedScale,
+    JointDecoder,
     OneHotDecoder,
     PatchDecoder,
     PatchEncoder,
@@ -37,7 +39,7 @@ def make_learner(
     """A Dreamer that has not learned anything yet, with its optimiser.
 
     Args:
-        observation_space: flat; categories are predicted as such where all of it is discrete.
+        observation_space: flat; numbers are predicted as numbers, categories as categories.
         action_space: flat; numbers need finite bounds.
         config: the choices.
         image: `(height, width, channels)` where the observation is a picture.
@@ -81,7 +83,7 @@ def _observation_heads(
     space: FlatSpace, config: DreamerConfig, image: tuple[int, int, int] | None, key: PRNGKeyArray
 ) -> dict[str, Any]:
     """The encoder, and the maker of the decoder, for a space."""
-    width, depth, size = config.width, config.depth, space.size
+    width, depth = config.width, config.depth
     if image is not None:
         patch = config.patch
         encoder = PatchEncoder(image, patch, PATCH_FEATURES, width, key=key)
@@ -89,12 +91,40 @@ def _observation_heads(
             features, image, patch, PATCH_FEATURES, width, key=key
         )
         return {"encoder": encoder, "make_decoder": make}
-    network = partial(Perceptron, outputs=size, width=width, depth=depth)
-    if space.discrete:
-        sizes = tuple(size for _, size in space.groups)
-        make = lambda features, key: OneHotDecoder(network(features, key=key), sizes)  # noqa: E731
-    else:
-        scale = FixedScale(jnp.full(size, config.observation_scale))
-        make = lambda features, key: SymlogDecoder(network(features, key=key), scale)  # noqa: E731
-    encoder = SymlogEncoder(Perceptron(size, None, width, depth, key=key))
-    return {"encoder": encoder, "make_decoder": make}
+    encoder = SymlogEncoder(Perceptron(space.size, None, width, depth, key=key))
+    return {"encoder": encoder, "make_decoder": partial(_make_decoder, space, config)}
+
+
+def _make_decoder(
+    space: FlatSpace, config: DreamerConfig, features: int, *, key: PRNGKeyArray
+) -> AbstractDecoder:
+    """Numbers are predicted as numbers and categories as categories."""
+
+    def part(run: int | tuple[int, ...], key: PRNGKeyArray) -> AbstractDecoder:
+        size = run if isinstance(run, int) else sum(run)
+        network = Perceptron(features, size, config.width, config.depth, key=key)
+        if isinstance(run, tuple):
+            return OneHotDecoder(network, run)
+        return SymlogDecoder(network, FixedScale(jnp.full(size, config.observation_scale)))
+
+    runs = _runs(space)
+    if len(runs) == 1:
+        return part(runs[0], key)
+    keys = jax.random.split(key, len(runs))
+    return JointDecoder(tuple(part(run, k) for run, k in zip(runs, keys, strict=True)))
+
+
+def _runs(space: FlatSpace) -> list[int | tuple[int, ...]]:
+    """What follows on each other: so many numbers, or categories of these sizes."""
+    runs: list[int | tuple[int, ...]] = []
+    end = 0
+    for start, size in space.groups:
+        if start > end:
+            runs.append(start - end)
+        before = runs[-1] if runs else None
+        if isinstance(before, tuple):
+            runs[-1] = (*before, size)
+        else:
+            runs.append((size,))
+        end = start + size
+    return runs if end == space.size else [*runs, space.size - end]

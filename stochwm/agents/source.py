@@ -22,7 +22,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..data import FlatSpace, flat_space
+from ..data import FlatSpace, flat_space, make_env
 from ..data.stepping import make_stepper
 from ..envs import AbstractWorld
 from .actors import clip_action
@@ -81,11 +81,7 @@ def make_source(env: Any, num_envs: int) -> AbstractSource:
     if isinstance(env, AbstractWorld):
         return WorldSource(env, num_envs)
     if isinstance(env, str):
-        try:
-            gym.spec(env)
-        except gym.error.Error as error:
-            raise ValueError(f"env {env!r} is not registered: {error}") from error
-        return GymSource(partial(gym.make, env), num_envs)
+        return GymSource(partial(make_env, env), num_envs)
     if callable(env) and not isinstance(env, gym.Env):
         return GymSource(env, num_envs)
     raise TypeError(

@@ -8,6 +8,7 @@ from .episodes import Episodes as Episodes
 from .fits import check_spaces as check_spaces
 from .minari import from_minari as from_minari
 from .minari import to_minari as to_minari
+from .named import make_env as make_env
 from .normalise import fit_standardiser as fit_standardiser
 from .normalise import standardisers as standardisers
 from .pins import find_pins as find_pins

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from .checks import checked_seed
 from .codec import flatten_value, unflatten_value
 from .episodes import Episodes
+from .named import make_env
 from .policies import RandomPolicy
 from .spaces import FlatSpace, flat_space, out_of_bounds
 from .stepping import AbstractStepper, Arrival, make_stepper
@@ -191,11 +192,7 @@ def _opened(env: Any) -> Iterator[Any]:
     if not isinstance(env, str):
         yield env
         return
-    try:
-        made = gym.make(env)
-    except gym.error.Error as error:
-        raise ValueError(f"env {env!r} cannot be made: {error}") from error
-    with contextlib.closing(made):
+    with contextlib.closing(make_env(env)) as made:
         yield made
 
 

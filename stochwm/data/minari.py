@@ -15,6 +15,7 @@ import numpy as np
 
 from .codec import flatten_value, unflatten_value
 from .episodes import Episodes
+from .named import make_env
 from .spaces import FlatSpace, flat_space
 
 
@@ -129,7 +130,7 @@ def _opened(env: gym.Env | str) -> Iterator[gym.Env]:
     if not isinstance(env, str):
         yield env
         return
-    with contextlib.closing(gym.make(env)) as made:
+    with contextlib.closing(make_env(env)) as made:
         yield made
 
 

@@ -1,10 +1,7 @@
 """Policies to collect with: `policy(state, *, key) -> action`, both flat float32 vectors."""
 
-import contextlib
 import importlib
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .named import current_folder_first
 from .spaces import FlatSpace
 
 
@@ -64,7 +62,7 @@ def load_policy(name: str) -> Callable:
     if not module_name or not attribute:
         raise ValueError(f"a policy is named module:attribute, got {name!r}")
     try:
-        with _current_folder_first():
+        with current_folder_first():
             policy = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"policy {name!r}: cannot import {module_name!r} ({error})") from error
@@ -78,13 +76,3 @@ def load_policy(name: str) -> Callable:
             "called as policy(state, key=key)"
         )
     return policy
-
-
-@contextlib.contextmanager
-def _current_folder_first() -> Iterator[None]:
-    folder = os.getcwd()
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -27,6 +27,7 @@ from .markov import no_reward as no_reward
 from .observation_heads import UNIT_SQUARES as UNIT_SQUARES
 from .observation_heads import AbstractDecoder as AbstractDecoder
 from .observation_heads import FixedScale as FixedScale
+from .observation_heads import JointDecoder as JointDecoder
 from .observation_heads import OneHotDecoder as OneHotDecoder
 from .observation_heads import PatchDecoder as PatchDecoder
 from .observation_heads import PatchEncoder as PatchEncoder

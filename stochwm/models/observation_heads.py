@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..distributions import (
     AbstractDistribution,
     DiagNormal,
+    Joint,
     OneHotCategoricals,
     SymlogNormal,
     symlog,
@@ -119,6 +120,15 @@ class OneHotDecoder(AbstractDecoder):
 
     def __call__(self, features: Float[Array, " features"]) -> OneHotCategoricals:
         return OneHotCategoricals(self.network(features), self.sizes)
+
+
+class JointDecoder(AbstractDecoder):
+    """Numbers and categories side by side, as in a Gymnasium `Dict` space: a decoder for each."""
+
+    parts: tuple[AbstractDecoder, ...]
+
+    def __call__(self, features: Float[Array, " features"]) -> Joint:
+        return Joint([part(features) for part in self.parts])
 
 
 class PatchDecoder(AbstractDecoder):

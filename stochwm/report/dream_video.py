@@ -1,6 +1,7 @@
 """Dreams beside what really happened, as a moving picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def dream_video(
     *,
     seen: int,
     names: Sequence[str],
-    discrete: bool = False,
+    one_hot: Sequence[bool] = (),
     frames: tuple[Any, Any] | None = None,
     title: str = "Dream and reality",
 ) -> UInt8[np.ndarray, "time height width 3"]:
@@ -47,7 +48,8 @@ def dream_video(
             did, None if it goes on.
         seen: rows that the dreams were shown.
         names: one an entry of the observation.
-        discrete: whether observations are one-hot: shares are drawn instead of numbers.
+        one_hot: which entries are those of categories, one flag an entry: shares of them are drawn
+            instead of numbers. By default none is.
         frames: uint8, of the dreams `[dreams, time, height, width, 3]` and the real one
             `[time, height, width, 3]`, all of one size; at most 4 dreams are drawn.
         title: the headline.
@@ -66,7 +68,7 @@ def dream_video(
         cloud, real = clouds.check_futures(
             {"dreams": observations[0]}, np.asarray(observations[1])[None], names
         )
-        rows += _observation_rows(cloud["dreams"], real, names, discrete)
+        rows += _observation_rows(cloud["dreams"], real, names, one_hot)
     rows.append(("reward", lambda axes: _draw_fan(axes, reward, real_reward[None])))
     share = np.asarray(ended[0], float).mean(axis=0)
     rows.append(("ended", lambda axes: _draw_ends(axes, share, ended[1])))
@@ -86,26 +88,42 @@ def dream_video(
 
 
 def _observation_rows(
-    cloud: np.ndarray, real: np.ndarray, names: Sequence[str], discrete: bool
+    cloud: np.ndarray, real: np.ndarray, names: Sequence[str], one_hot: Sequence[bool]
 ) -> list[tuple[str, Any]]:
-    """Label and drawing of each chart of the observation."""
-    if not discrete:
-        dims = clouds.most_varied({"dreams": cloud}, _MAX_DIMS)
+    """Label and drawing of each chart of the observation: categories together, then numbers."""
+    if len(one_hot) not in (0, len(names)):
+        raise ValueError(
+            f"one_hot must have a flag for each of the {len(names)} names, but has {len(one_hot)}."
+        )
+    inside = np.asarray(one_hot or [False] * len(names), bool)
+    categories, numbers = np.flatnonzero(inside), np.flatnonzero(~inside)
+    rows = []
+    if len(categories):
+        labels = [names[int(d)] for d in categories]
+        rows.append(_category_row(cloud[..., categories], real[..., categories], labels))
+    if len(numbers):
+        varied = clouds.most_varied({"dreams": cloud[..., numbers]}, _MAX_DIMS)
         fan = lambda axes, d: _draw_fan(axes, cloud[..., d], real[..., d])  # noqa: E731
-        return [(names[d], lambda axes, d=d: fan(axes, d)) for d in dims]
+        rows += [(names[d], partial(fan, d=d)) for d in (int(numbers[i]) for i in varied)]
+    return rows
+
+
+def _category_row(
+    cloud: np.ndarray, real: np.ndarray, names: Sequence[str]
+) -> tuple[str, Callable[[Any], None]]:
+    """A map of the share of dreams in each category, with the real ones marked."""
     shares, truth = (outcomes.share_by_step(x) for x in (cloud, real))
     both = np.stack([np.nan_to_num(x).max(axis=0) for x in (shares, truth)])
     shown, _ = outcomes.most_frequent(both, _MAX_OUTCOMES)
 
     def draw(axes: Any) -> None:
         outcomes.draw_map(axes, shares[:, shown], style.ROLES["model"])
-        where = [np.flatnonzero(row > 0.5) for row in truth[:, shown]]
-        points = [(t, found[0]) for t, found in enumerate(where) if len(found)]
-        axes.plot(*zip(*points, strict=True), "o", color=style.ROLES["data"], ms=5, mfc="white")
+        step, row = np.nonzero(truth[:, shown] > 0.5)
+        axes.plot(step, row, "o", color=style.ROLES["data"], ms=5, mfc="white")
         axes.set_yticks(np.arange(len(shown)), [names[d] for d in shown])
         axes.set_xlabel("")
 
-    return [("", draw)]
+    return "", draw
 
 
 def _draw_fan(axes: Any, cloud: np.ndarray, real: np.ndarray) -> None:
