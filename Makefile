@@ -23,7 +23,7 @@ SHARED := $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --max-worker-r
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test x64 strict lint format types docs doctest examples smoke lowest release bench lock clean
+.PHONY: help demo dev test x64 strict lint format types docs examples smoke lowest release bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -78,9 +78,6 @@ format: $(VENV)/.installed-dev  ## ruff: mend what can be mended
 
 types: $(VENV)/.installed-dev  ## pyright in basic mode
 	$(BIN)/pyright --pythonpath $(BIN)/python
-
-doctest: $(VENV)/.installed-dev  ## run the examples in docstrings
-	$(BIN)/python -m pytest --doctest-modules stochwm $(ARGS)
 
 docs: $(VENV)/.installed-dev  ## build the site in docs/_build/html; a warning or failing tutorial is an error
 	MPLBACKEND=Agg $(QUICK) $(JAX_CACHE) $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

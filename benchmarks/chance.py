@@ -2,14 +2,11 @@
 
     python benchmarks/chance.py --seeds 3 --only doors
 
+Agents are `v3_chained`.
+
 doors   Doors, 40,000 steps: which door is open is seen in the hall, and not before. The best
         return is 5.
 lake    slippery FrozenLake-v1 (Gymnasium), 50,000 steps: each move goes astray two times of three.
-
-Steps are replayed a quarter as often as `v3_tiny` does: the recurrent state knows the past by
-heart, and learns the accidents of a step that it sees too often as if they followed from it. The
-latent is a chain: groups that are drawn each by itself do not agree, and decode to states that do
-not exist.
 
 `of_optimal` is the mean return of 2,000 episodes of the trained agent, which takes the most
 probable latent and action, over the optimal value: value iteration on the exact law, with as many
@@ -37,10 +34,9 @@ from _report import run_tasks
 from frozen_lake import ENV_ID, table_of
 
 from stochwm import observe
-from stochwm.agents import acting, evaluate_policy, laprop, make_source, train_dreamer, v3_tiny
+from stochwm.agents import acting, evaluate_policy, make_source, train_dreamer, v3_chained
 from stochwm.envs import Doors
-from stochwm.models import CategoricalLatent, ChainedLatent
-from stochwm.training import free_bits
+from stochwm.models import CategoricalLatent
 
 EPISODES, COPIES, DRAWS = 2_000, 20, 500
 SMALLEST_KIND = 0.02  # of all random steps; rarer kinds are too few for a mean
@@ -174,15 +170,8 @@ TARGETS = {
     "loses_by": (">=", 0.1),
     "entropy_off": ("<=", 0.05),
 }
-# A free nat is more than the likelier outcomes cost (-ln p): of them the prior would learn no more.
-CONFIG = v3_tiny(
-    latent=ChainedLatent(CategoricalLatent(8, 8)),
-    divergence=free_bits(0.1, dyn=1.0, rep=0.1),
-    optimizer=partial(laprop, 1e-3),
-    train_ratio=32.0,
-)
 # In Doors a policy that settles too early misses what lies behind the doors.
-EAGER, CALM = (dataclasses.replace(CONFIG, entropy=weight) for weight in (0.03, 0.01))
+EAGER, CALM = (v3_chained(entropy=weight) for weight in (0.03, 0.01))
 TASKS = {
     "doors": (partial(measure, Doors(), doors(), 40_000, EAGER), TARGETS),
     "lake": (partial(measure, ENV_ID, lake(), 50_000, CALM), TARGETS),

@@ -307,4 +307,4 @@ def _bad(leaf: Array) -> np.ndarray:
     """Where a known floating-point leaf is not finite."""
     if isinstance(leaf, Tracer) or not jnp.issubdtype(leaf.dtype, jnp.floating):
         return np.zeros((1,), bool)
-    return ~np.isfinite(np.asarray(leaf))
+    return np.asarray(~np.isfinite(np.asarray(leaf)))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from stochwm.agents import (
@@ -19,6 +20,7 @@ from stochwm.agents import (
     dream_beside,
     make_learner,
     make_update,
+    three_adams,
     train_dreamer,
     v1_tiny,
     v3_tiny,
@@ -36,7 +38,14 @@ from stochwm.data import flat_space
 from stochwm.distributions import SymlogNormal, symexp
 from stochwm.drift import DriftGuard, epistemic_variance
 from stochwm.envs import Doors, WorldEnv
-from stochwm.models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot, SymlogDecoder
+from stochwm.models import (
+    CategoricalLatent,
+    ChainedLatent,
+    MeanSquared,
+    NormalLatent,
+    SymexpTwoHot,
+    SymlogDecoder,
+)
 from stochwm.training import partition_trainable
 
 KEY = jax.random.key(0)
@@ -284,6 +293,28 @@ def updated(config):
     return once, *step(once, batch())
 
 
+def test_the_optimizer_is_told_the_learning_rate():
+    told = []
+
+    def optimizer(rate):
+        told.append(rate)
+        return optax.sgd(rate)
+
+    config = dataclasses.replace(V3, optimizer=optimizer, learning_rate=0.5)
+    make_update(config), learner(config)
+    assert told == [0.5, 0.5]
+
+
+def test_parts_learn_at_their_share_of_the_rate():
+    """The first step of Adam is the rate, whatever the gradient."""
+    agent = partition_trainable(learner(V3).agent)[0]
+    optimizer = three_adams(0.1, model=0.0, critic=0.3)
+    steps, _ = optimizer.update(jax.tree.map(jnp.ones_like, agent), optimizer.init(agent), agent)
+    for part, step in ((steps.model, 0.0), (steps.actor, -0.04), (steps.critic, -0.03)):
+        for leaf in jax.tree.leaves(part):
+            np.testing.assert_allclose(leaf, step, rtol=0.02)
+
+
 def test_updates_move_every_parameter_and_nothing_else():
     """A parameter that no loss reaches has a gradient of 0, which no optimiser here moves."""
     before, (_, after, metrics) = learner(V3), updated(V3)
@@ -312,6 +343,8 @@ def test_presets_differ_where_the_papers_do():
     assert isinstance(made["v2-tiny"].scalar, MeanSquared)
     assert made["v2-tiny"].slow_critic.bootstraps
     assert made["v3-tiny"].replay_critic == 0.3
+    assert isinstance(made["v3-chained"].latent, ChainedLatent)
+    assert made["v3-chained"].scalar == made["v3-tiny"].scalar
     assert not made["v3-tiny"].slow_critic.bootstraps
     assert symexp(jnp.asarray(20.0)) == made["v3-tiny"].scalar.values[-1]
 

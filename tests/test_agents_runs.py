@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,9 @@ from PIL import Image
 from stochwm import cli
 from stochwm._storage import StorageError
 from stochwm._train import AgentConfig, AgentRun, dream_agent, play_agent, train_agent
+from stochwm._train.options import TrainDreamer
 from stochwm._train.rendered import as_frames, record
-from stochwm.agents import Dreamer, Steps, dream_beside, make_source, record_episode
+from stochwm.agents import PRESETS, Dreamer, Steps, dream_beside, make_source, record_episode
 from stochwm.distributions import Deterministic, DiagNormal
 from stochwm.models import AbstractFilter
 from tests.cases_runs import command_line
@@ -234,11 +236,13 @@ def test_options_become_changes(stochwm, monkeypatch):
     monkeypatch.setattr(cli.agent_jobs, "train_agent", lambda *args: calls.append(args))
     code, text = stochwm(
         "train", "dreamer", "CartPole-v1", "--preset", "v2-tiny", "--entropy", 0.1, "--lambda", 0.9,
-        "--soft-discount", "True", "--depth", 3, "--steps", 50, "--env-args", "max_episode_steps=9",
+        "--soft-discount", "True", "--learning-rate", 0.01, "--depth", 3,
+        "--steps", 50, "--env-args", "max_episode_steps=9",
     )  # fmt: skip
     assert code == 0
     config, out = calls[0]
     changes = {"entropy": 0.1, "lambda_": 0.9, "soft_discount": True, "depth": 3}
+    changes["learning_rate"] = 0.01
     args = ("max_episode_steps=9",)
     assert config == AgentConfig("dreamer", "CartPole-v1", args, "v2-tiny", changes, steps=50)
     assert (config.of_agent.lambda_, config.of_agent.horizon) == (0.9, 100.0)
@@ -252,6 +256,10 @@ def test_options_become_changes(stochwm, monkeypatch):
         Path("here"),
     )
     assert "stochwm dream" not in text
+
+
+def test_every_preset_is_on_offer():
+    assert get_args(get_type_hints(TrainDreamer)["preset"]) == tuple(PRESETS)
 
 
 def test_playing_and_dreaming_are_verbs(stochwm, made, monkeypatch):

@@ -17,7 +17,6 @@
 # decides which door is open *after* one has gone in, so one has to look and then choose.
 
 # %%
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -25,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stochwm import imagine, observe
-from stochwm.agents import laprop, train_dreamer, v3_tiny
+from stochwm.agents import train_dreamer, v3_tiny
 from stochwm.envs import Doors
 from stochwm.report import filmstrip, house_style, new_figure
 from stochwm.training import free_bits
@@ -65,7 +64,7 @@ config = v3_tiny(
     sequence_length=8,
     train_ratio=64,
     horizon=20.0,
-    optimizer=partial(laprop, 1e-3),
+    learning_rate=1e-3,
     divergence=free_bits(0.1, dyn=1.0, rep=0.1),
 )
 trained = train_dreamer(world, config, steps=4_000, seed=0, log_every=320, progress=False)

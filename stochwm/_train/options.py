@@ -38,7 +38,8 @@ class TrainDreamer:
     Attributes:
         env_id: a registered Gymnasium id, such as `CartPole-v1` or `stochwm/Doors-v0`.
         changes: what differs from the preset.
-        preset: the choices to begin with: DreamerV3, V2 or V1.
+        preset: the choices to begin with: DreamerV3, V3 with chained latents (for worlds where
+            chance decides), V2 or V1.
         env_args: `NAME=VALUE` for `gymnasium.make`; values are JSON, and text where they are not.
         steps: of the environment, all copies together.
         seed: of everything random, in [0, 2**32).
@@ -48,7 +49,7 @@ class TrainDreamer:
 
     env_id: str
     changes: Annotated[Any, _numbers("dreamer", DreamerConfig)]
-    preset: Literal["v3-tiny", "v2-tiny", "v1-tiny"] = "v3-tiny"
+    preset: Literal["v3-tiny", "v3-chained", "v2-tiny", "v1-tiny"] = "v3-tiny"
     env_args: tuple[str, ...] = ()
     steps: int = 20_000
     seed: int = 0

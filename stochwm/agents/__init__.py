@@ -18,6 +18,7 @@ from .dreamer_presets import laprop as laprop
 from .dreamer_presets import three_adams as three_adams
 from .dreamer_presets import v1_tiny as v1_tiny
 from .dreamer_presets import v2_tiny as v2_tiny
+from .dreamer_presets import v3_chained as v3_chained
 from .dreamer_presets import v3_tiny as v3_tiny
 from .episode import record_episode as record_episode
 from .errors import AgentDiverged as AgentDiverged

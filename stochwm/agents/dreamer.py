@@ -55,7 +55,8 @@ class DreamerConfig:
         unimix: uniform part of a discrete policy.
         slow_critic: what a slowly following critic is for.
         replay_critic: weight of the critic's loss on real rewards.
-        optimizer: makes the optimiser of a `Dreamer`.
+        optimizer: makes the optimiser of a `Dreamer` from the learning rate.
+        learning_rate: of the world model; the optimiser says what the others learn at.
         batch_size: sequences that are replayed for an update.
         sequence_length: their rows.
         train_ratio: replayed steps for each step of the environment.
@@ -68,7 +69,8 @@ class DreamerConfig:
     divergence: Divergence
     scalar: AbstractScalar
     slow_critic: SlowCritic
-    optimizer: Callable[[], optax.GradientTransformation]
+    optimizer: Callable[[float], optax.GradientTransformation]
+    learning_rate: float = 4e-4
     deter: int = 128
     width: int = 64
     depth: int = 2
@@ -194,7 +196,7 @@ def make_update(
         guard: cuts dreams where they are not to be trusted: the actor then learns from returns
             that end there.
     """
-    optimizer = config.optimizer()
+    optimizer = config.optimizer(config.learning_rate)
 
     def update(learner: Learner, batch: Steps, *, key: PRNGKeyArray) -> tuple[Learner, Metrics]:
         trainable: Any

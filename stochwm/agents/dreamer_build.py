@@ -73,7 +73,7 @@ def make_learner(
     )
     agent = Dreamer(model, actor, critic, head, config.scalar)
     trainable: Any = partition_trainable(agent)[0]
-    opt_state = config.optimizer().init(trainable)
+    opt_state = config.optimizer(config.learning_rate).init(trainable)
     # A copy: two leaves of what is donated must not share a buffer.
     slow = jax.tree.map(jnp.copy, critic)
     return Learner(agent, slow, opt_state, jnp.zeros(()), jnp.zeros(()), jnp.asarray(0))

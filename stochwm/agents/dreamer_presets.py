@@ -1,13 +1,12 @@
 """DreamerV1, V2 and V3 as choices of one engine, at sizes for a CPU."""
 
 from collections.abc import Hashable
-from functools import partial
 from typing import Any
 
 import jax
 import optax
 
-from ..models import CategoricalLatent, MeanSquared, NormalLatent, SymexpTwoHot
+from ..models import CategoricalLatent, ChainedLatent, MeanSquared, NormalLatent, SymexpTwoHot
 from ..training import balanced_kl, free_bits
 from .dreamer import Dreamer, DreamerConfig
 from .slow_critic import SlowCritic
@@ -25,10 +24,28 @@ def v3_tiny(**changes) -> DreamerConfig:
         "divergence": free_bits(1.0, dyn=1.0, rep=0.1),
         "scalar": SymexpTwoHot(),
         "slow_critic": SlowCritic(0.02, pull=1.0),
-        "optimizer": partial(laprop, 4e-4),
+        "optimizer": laprop,
         "observation_scale": 0.1,
     }
     return DreamerConfig(**(choices | changes))
+
+
+def v3_chained(**changes) -> DreamerConfig:
+    """`v3_tiny` for worlds where chance decides: its dreams are as random as what it saw.
+
+    Each group of the latent is drawn in the light of those before (`ChainedLatent`): groups drawn
+    each by itself do not agree, and decode to states that do not exist. Of a free nat, a tenth: a
+    nat is more than the likelier outcomes cost (-ln p), and of these the prior would learn no more.
+    Steps are replayed a quarter as often: the recurrent state knows the past by heart, and learns
+    the accidents of a step that it sees too often as if they followed from it.
+    """
+    choices = {
+        "latent": ChainedLatent(CategoricalLatent(8, 8)),
+        "divergence": free_bits(0.1, dyn=1.0, rep=0.1),
+        "learning_rate": 1e-3,
+        "train_ratio": 32.0,
+    }
+    return v3_tiny(**(choices | changes))
 
 
 def v2_tiny(**changes) -> DreamerConfig:
@@ -42,7 +59,8 @@ def v2_tiny(**changes) -> DreamerConfig:
         "divergence": balanced_kl(0.8),
         "scalar": MeanSquared(),
         "slow_critic": SlowCritic(every=100, bootstraps=True),
-        "optimizer": partial(three_adams, 1e-3, 4e-4, 4e-4),
+        "optimizer": three_adams,
+        "learning_rate": 1e-3,
         "observation_scale": 0.1,
         "horizon": 100.0,
         "soft_discount": False,
@@ -65,7 +83,8 @@ def v1_tiny(**changes) -> DreamerConfig:
         "divergence": free_bits(3.0, dyn=0.5, rep=0.5),
         "scalar": MeanSquared(),
         "slow_critic": SlowCritic(),
-        "optimizer": partial(three_adams, 1e-3, 4e-4, 4e-4),
+        "optimizer": three_adams,
+        "learning_rate": 1e-3,
         "observation_scale": 0.1,
         "horizon": 100.0,
         "soft_discount": False,
@@ -78,7 +97,7 @@ def v1_tiny(**changes) -> DreamerConfig:
     return DreamerConfig(**(choices | changes))
 
 
-PRESETS = {"v3-tiny": v3_tiny, "v2-tiny": v2_tiny, "v1-tiny": v1_tiny}
+PRESETS = {"v3-tiny": v3_tiny, "v3-chained": v3_chained, "v2-tiny": v2_tiny, "v1-tiny": v1_tiny}
 """By the name that the command line takes."""
 
 
@@ -98,14 +117,18 @@ def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformat
     return optax.chain(optax.adaptive_grad_clip(0.3), optax.flatten(steps))
 
 
-def three_adams(model: float, actor: float, critic: float) -> optax.GradientTransformation:
-    """Adam for each part with a learning rate of its own, clipped at a norm of 100 (V1 and V2)."""
-    rates = {"model": model, "actor": actor, "critic": critic}
+def three_adams(
+    learning_rate: float, model: float = 1.0, actor: float = 0.4, critic: float = 0.4
+) -> optax.GradientTransformation:
+    """Adam for each part with its share of the learning rate, clipped at a norm of 100 (V1, V2)."""
+    shares = {"model": model, "actor": actor, "critic": critic}
     parts: dict[Hashable, Any] = {
         part: optax.flatten(
-            optax.chain(optax.clip_by_global_norm(100.0), optax.adam(rate, eps=1e-5))
+            optax.chain(
+                optax.clip_by_global_norm(100.0), optax.adam(share * learning_rate, eps=1e-5)
+            )
         )
-        for part, rate in rates.items()
+        for part, share in shares.items()
     }
     return optax.multi_transform(parts, _part_of)
 
