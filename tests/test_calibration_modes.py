@@ -71,6 +71,47 @@ def test_light_modes_are_left_out():
     assert report(LAW, law, min_weight=0.01).recall == pytest.approx(2 / 3)
 
 
+# --- against a reference sample ----------------------------------------------------------------
+def sampled(model, numbers=LAW, draws=300, **options):
+    """`report` against draws of the law instead of the law itself."""
+    keys = jax.random.split(jax.random.key(1), (len(STATES), draws))
+    each = jax.vmap(lambda s, key: predict(s, jnp.asarray(numbers)).sample(seed=key), (None, 0))
+    reference = np.asarray(jax.vmap(each)(jnp.asarray(STATES), keys))
+    action = np.tile(np.array(model, np.float32), (len(STATES), 1))
+    options = {"tolerance": 0.2, "key": jax.random.key(0)} | options
+    return mode_report(predict, reference, STATES, action, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "recall", "precision", "weight_error"),
+    [
+        (LAW, 1.0, 1.0, 0.0),
+        (peaks([2.0], [1.0]), 0.5, 1.0, 0.3),
+        (peaks([-2.0, 2.0, 0.5], [0.3, 0.5, 0.2]), 1.0, 2 / 3, None),
+        (peaks([-2.0, 2.0], [0.6, 0.4]), 1.0, 1.0, 0.3),
+        (peaks([-2.0, 2.4], [0.3, 0.7]), 0.5, 0.5, 0.0),
+    ],
+    ids=["the truth", "dropped", "invented", "weights", "shifted"],
+)
+def test_a_reference_sample_shows_what_the_law_shows(model, recall, precision, weight_error):
+    found = sampled(model)
+    assert (found.recall, found.precision) == pytest.approx((recall, precision))
+    if weight_error is not None:  # the shares of 300 draws are off by some .026
+        assert found.weight_error == pytest.approx(weight_error, abs=0.06)
+
+
+@pytest.mark.parametrize("shape", [(4, 300), (3, 300, 1), (4, 300, 2), (4, 1, 1)])
+def test_reference_samples_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"shape \[points, draws, dim\], here \[4, 2 or more, 1\]"):
+        mode_report(predict, np.zeros(shape), STATES, STATES, tolerance=0.2, key=jax.random.key(0))
+
+
+def test_reference_samples_with_nan_are_refused():
+    broken = np.full((4, 9, 1), np.nan)
+    with pytest.raises(ValueError, match="must be finite"):
+        mode_report(predict, broken, STATES, STATES, tolerance=0.2, key=jax.random.key(0))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
