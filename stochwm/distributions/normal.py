@@ -66,7 +66,7 @@ class DiagNormal(AbstractDistribution):
 
     def log_prob(self, value: Any) -> Float[Array, "*batch"]:
         noise = self.abduct(value)
-        return jnp.sum(-0.5 * (noise**2 + LOG_2PI) - jnp.log(self.scale), axis=-1)
+        return sum_last(-0.5 * (noise**2 + LOG_2PI) - jnp.log(self.scale))
 
     def mean(self) -> Float[Array, "*batch dim"]:
         return self.loc
@@ -237,6 +237,15 @@ class FullNormal(AbstractDistribution):
 
     def _log_volume(self) -> Float[Array, ""]:
         return jnp.sum(jnp.log(_diagonal(self.scale_tril)), axis=-1)
+
+
+def sum_last(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch"]:
+    """The sum over the last axis, as a product with ones.
+
+    A sum proper would be fused with what makes its terms, and on a CPU take those one by one: a
+    density of many particles is twice as fast this way.
+    """
+    return jnp.dot(x, jnp.ones(x.shape[-1], x.dtype), precision="highest")
 
 
 def _chol_of_sum(a: Float[Array, "dim dim"], b: Float[Array, "dim dim"]) -> Float[Array, "dim dim"]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from .base import AbstractDistribution, Modes
 from .bounds import entropy_bounds_of_normals, kl_bounds_of_normals
 from .checks import as_float, check_finite, check_like, check_logits, check_positive, check_trailing
+from .choice import choose, nan_unless
 from .implicit import reparameterise_diag, reparameterise_full
 from .mixture import AbstractMixture, MixtureNoise, normalised
 from .modes import ascend_diag, ascend_full, merge_modes
@@ -48,8 +49,18 @@ class DiagNormalMixture(AbstractMixture):
 
     def push(self, noise: MixtureNoise) -> Float[Array, " dim"]:
         # The components' own gradient is cut, so that the implicit one is not counted twice.
-        value = AbstractMixture.push(jax.lax.stop_gradient(self), noise)
+        fixed = jax.lax.stop_gradient(self)
+        log_weights = fixed.log_weights()
+        values = fixed.loc + fixed.scale * noise.draw
+        values = nan_unless(~jnp.isnan(log_weights)[:, None], values)
+        # One of all values is taken, instead of one of all components: XLA computes no more than
+        # what is taken, and what is taken only once. Else it would draw anew wherever a value is
+        # used, and for a density once for every component.
+        value = values[choose(log_weights, noise.choice)]
         return reparameterise_diag(value, self.log_weights(), self.loc, self.scale)
+
+    def responsibilities(self, value: Any) -> Float[Array, " components"]:
+        return self.log_weights() + self.components().log_prob(value)
 
     def to_distrax(self):
         return _mixture_twin(self)

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import DiagNormalMixture, FullNormalMixture
@@ -71,9 +72,11 @@ class MixtureDensity(AbstractTransition):
         self, state: Float[Array, " state"], action: Float[Array, " action"]
     ) -> DiagNormalMixture:
         components, dim = self.anchors.shape
-        out = self.network(join(state, action, self.sizes)).reshape(components, -1)
-        logits, loc, raw = out[:, 0], out[:, 1 : 1 + dim], out[:, 1 + dim :]
-        return DiagNormalMixture(logits, self.anchors + loc, to_scale(raw, self.min_scale))
+        out = self.network(join(state, action, self.sizes))
+        logits, loc, raw = jnp.split(out, [components, components * (1 + dim)])
+        scale = to_scale(raw, self.min_scale)
+        shape = self.anchors.shape
+        return DiagNormalMixture(logits, self.anchors + loc.reshape(shape), scale.reshape(shape))
 
 
 class FullMixtureDensity(AbstractTransition):
