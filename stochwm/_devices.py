@@ -93,19 +93,26 @@ def over_devices(
         The results; on CPUs the number of devices changes their last digits at most.
     """
     mesh = as_mesh(devices)
-    number = jax.tree.leaves(batched)[0].shape[0]
-    if mesh is None:
+
+    def share(batched, shared):
+        number = rows_of(batched)
         return first(function(padded(batched, _up(number, multiple)), shared), number)
+
+    if mesh is None:
+        return share(batched, shared)
     arrays, static = eqx.partition(shared, eqx.is_array)
     rows, copies = PartitionSpec(mesh.axis_names), PartitionSpec()
     run = jax.shard_map(
-        lambda batched, arrays: function(batched, eqx.combine(arrays, static)),
+        lambda batched, arrays: share(batched, eqx.combine(arrays, static)),
         mesh=mesh,
         in_specs=(rows, copies),
         out_specs=rows,
         check_vma=False,  # nothing is exchanged, so there is nothing to check
     )
-    return first(run(padded(batched, _up(number, multiple * mesh.size)), arrays), number)
+    # Where the devices get equally many rows, nothing has to be taken off in the end, for which
+    # they would have to exchange rows.
+    number = rows_of(batched)
+    return first(run(padded(batched, _up(number, mesh.size)), arrays), number)
 
 
 def each(function: Callable[..., PyTree[Array]], stacked: PyTree[Array]) -> PyTree[Array]:
@@ -140,7 +147,7 @@ def in_chunks(
         batched: arrays with one leading axis, which the results have too.
         size: rows in a chunk, at least 1, up to the next multiple of `ROWS`.
     """
-    number = jax.tree.leaves(batched)[0].shape[0]
+    number = rows_of(batched)
     chunks = -(-number // size)
     if chunks <= 1:
         return function(batched)
@@ -151,13 +158,18 @@ def in_chunks(
     return first(jax.tree.map(join, results), number)
 
 
+def rows_of(batched: PyTree[Array]) -> int:
+    """How long the leading axis is."""
+    return jax.tree.leaves(batched)[0].shape[0]
+
+
 def _up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
 def padded(batched: PyTree[Array], number: int) -> PyTree[Array]:
     """`number` rows: those of `batched`, then its last one again as often as it takes."""
-    there = jax.tree.leaves(batched)[0].shape[0]
+    there = rows_of(batched)
     if there == number:
         return batched
     return jax.tree.map(lambda x: x[jnp.minimum(jnp.arange(number), there - 1)], batched)
@@ -165,5 +177,5 @@ def padded(batched: PyTree[Array], number: int) -> PyTree[Array]:
 
 def first(batched: PyTree[Array], number: int) -> PyTree[Array]:
     """The first `number` rows."""
-    there = jax.tree.leaves(batched)[0].shape[0]
+    there = rows_of(batched)
     return batched if there == number else jax.tree.map(lambda x: x[:number], batched)

@@ -121,10 +121,14 @@ def make_chunk(
         data, validation, (key_steps, key_validation), start, functions = shared
         fixed = eqx.combine(arrays, functions)
 
-        def step(carry, at):
-            params, opt_state, skipped, bad_steps, going = carry
+        def draw(at):
             key = jax.random.fold_in(jax.random.fold_in(key_steps, at), number)
-            new, value, finite = update(params, opt_state, fixed, rows, data, key)
+            key_batch, key_loss = jax.random.split(key)
+            return _draw_batch(data, rows, batch_size, key_batch), key_loss
+
+        def step(carry, drawn):
+            params, opt_state, skipped, bad_steps, going = carry
+            new, value, finite = update(params, opt_state, fixed, data, *drawn)
             bad_steps = jnp.where(going, jnp.where(finite, 0, bad_steps + 1), bad_steps)
             going = bad_steps < max_bad_steps
             kept = partial(jnp.where, going & finite)
@@ -134,16 +138,17 @@ def make_chunk(
             return carry, Trace(value, finite, ~going)
 
         begin = (params, opt_state, skipped, bad_steps, jnp.array(True))
-        (*after, _), trace = jax.lax.scan(step, begin, start + jnp.arange(steps))
+        # Drawn for all steps at once: so few numbers a step would cost more in calls than in hashes.
+        drawn = jax.vmap(draw)(start + jnp.arange(steps))
+        (*after, _), trace = jax.lax.scan(step, begin, drawn)
         evaluation = jnp.array(jnp.inf)
         if validation is not None:
             evaluation = evaluate(after[0], fixed, validation, key_validation)
         return tuple(after), trace, evaluation
 
-    def update(params, opt_state, fixed, rows, data, key):
-        key_batch, key_loss = jax.random.split(key)
-        batch = _draw_batch(data, rows, batch_size, key_batch)
-        keys = jax.random.split(key_loss, batch_size)
+    def update(params, opt_state, fixed, data, index, key):
+        batch = jax.tree.map(lambda x: x[index], data)
+        keys = jax.random.split(key, batch_size)
 
         def mean_loss(params):
             model = eqx.combine(params, fixed)
@@ -192,11 +197,11 @@ def make_chunk(
     return run
 
 
-def _draw_batch(data, rows, batch_size, key):
+def _draw_batch(data, rows, batch_size, key) -> Int[Array, " batch"]:
+    """Which examples are in a batch."""
     examples = jax.tree.leaves(data)[0].shape[0]
     index = jax.random.randint(key, (batch_size,), 0, examples)
-    index = index if rows is None else rows[index]
-    return jax.tree.map(lambda x: x[index], data)
+    return index if rows is None else rows[index]
 
 
 def _keep_best(state: TrainState, loss: Float[Array, " members"]) -> TrainState:

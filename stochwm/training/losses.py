@@ -26,11 +26,10 @@ def negative_log_likelihood(noise: Any = 0.0) -> Loss:
     Returns:
         A loss over `Transitions` rows, or anything with `state`, `action` and `next_state`.
     """
-    noise = jnp.asarray(noise, float)
+    blur = _blur(noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
-        target = example.next_state
-        target = target + noise * jax.random.normal(key, target.shape)
+        target = blur(example.next_state, key)
         return -model(example.state, example.action).log_prob(target)
 
     return loss
@@ -56,11 +55,10 @@ def smoothed_likelihood(noise: Any) -> Loss:
     """
     if not np.all(np.asarray(noise) > 0):
         raise ValueError(f"noise must be positive, but is {noise}.")
-    noise = jnp.asarray(noise, float)
+    blur, noise = _blur(noise), jnp.asarray(noise, float)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
-        target = example.next_state
-        target = target + noise * jax.random.normal(key, target.shape)
+        target = blur(example.next_state, key)
         return -model(example.state, example.action).smoothed(noise).log_prob(target)
 
     return loss
@@ -79,15 +77,15 @@ def rollout_likelihood(noise: Any = 0.0) -> Loss:
     Returns:
         A loss over `Windows` rows: `state` `[horizon + 1, state]`, `action` `[horizon, action]`.
     """
-    noise = jnp.asarray(noise, float)
+    blur = _blur(noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         def step(imagined, inputs):
             action, target, key = inputs
             key_noise, key_draw = jax.random.split(key)
             prediction = model(imagined, action)
-            noised = target + noise * jax.random.normal(key_noise, target.shape)
-            return prediction.sample(seed=key_draw), -prediction.log_prob(noised)
+            score = -prediction.log_prob(blur(target, key_noise))
+            return prediction.sample(seed=key_draw), score
 
         keys = jax.random.split(key, example.action.shape[0])
         inputs = (example.action, example.state[1:], keys)
@@ -135,6 +133,14 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
         return jnp.mean(scores)
 
     return loss
+
+
+def _blur(noise: Any) -> Callable[[Array, PRNGKeyArray], Array]:
+    """`(target, key) -> target + e` with e ~ N(0, diag noise^2); no noise is not drawn."""
+    if not np.any(np.asarray(noise)):
+        return lambda target, key: target
+    noise = jnp.asarray(noise, float)
+    return lambda target, key: target + noise * jax.random.normal(key, target.shape)
 
 
 def _start(model: Any, example: Any) -> Array:
