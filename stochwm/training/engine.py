@@ -128,15 +128,18 @@ def make_chunk(
 
         def step(carry, drawn):
             params, opt_state, skipped, bad_steps, going = carry
-            new, value, finite = update(params, opt_state, fixed, data, *drawn)
+            new, value, grads = update(params, opt_state, fixed, data, *drawn)
+            finite = jnp.all(_finite((value, grads))) & jnp.all(_finite(new) | ~watched)
             bad_steps = jnp.where(going, jnp.where(finite, 0, bad_steps + 1), bad_steps)
             going = bad_steps < max_bad_steps
             kept = partial(jnp.where, going & finite)
             params, opt_state = jax.tree.map(kept, new, (params, opt_state))
             skipped = skipped + (going & ~finite)
             carry = (params, opt_state, skipped, bad_steps, going)
-            return carry, Trace(value, finite, ~going)
+            return carry, Trace(jnp.where(finite, value, 0.0), finite, ~going)
 
+        # What begins infinite, as an optimiser's best loss so far may, is allowed to stay so.
+        watched = _finite((params, opt_state))
         begin = (params, opt_state, skipped, bad_steps, jnp.array(True))
         # Drawn for all steps at once: so few numbers a step would cost more in calls than in hashes.
         drawn = jax.vmap(draw)(start + jnp.arange(steps))
@@ -156,9 +159,7 @@ def make_chunk(
 
         value, grads = eqx.filter_value_and_grad(mean_loss)(params)
         updates, new_opt_state = optimizer.update(grads, opt_state, params)
-        new = (eqx.apply_updates(params, updates), new_opt_state)
-        finite = _all_finite((value, grads)) & _still_finite(new, (params, opt_state))
-        return new, jnp.where(finite, value, 0.0), finite
+        return (eqx.apply_updates(params, updates), new_opt_state), value, grads
 
     def evaluate(params, fixed, validation, key):
         model = eqx.combine(params, fixed)
@@ -226,11 +227,15 @@ def _where(members: Bool[Array, " members"], one: Array, other: Array) -> Array:
     return jnp.where(members.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-def _all_finite(tree: PyTree[Array]) -> Bool[Array, ""]:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+def _finite(tree: PyTree[Array]) -> Bool[Array, " leaves"]:
+    """Which leaves are finite everywhere.
 
+    A product with zeros is NaN where anything is not: it takes half the time of asking each number,
+    which was a tenth of a training step.
+    """
 
-def _still_finite(new: PyTree[Array], old: PyTree[Array]) -> Bool[Array, ""]:
-    """Whether nothing became NaN or infinite; an optimiser may begin with an infinity."""
-    fine = jax.tree.map(lambda x, y: jnp.all(jnp.isfinite(x) | ~jnp.isfinite(y)), new, old)
-    return jnp.all(jnp.stack(jax.tree.leaves(fine)))
+    def finite(x):
+        dotted = x if jnp.ndim(x) == 0 else jnp.sum(jnp.dot(x, jnp.zeros(x.shape[-1], x.dtype)))
+        return jnp.isfinite(dotted)
+
+    return jnp.stack([finite(x) for x in jax.tree.leaves(tree)])
