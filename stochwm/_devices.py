@@ -115,14 +115,15 @@ def over_devices(
     return first(run(padded(batched, _up(number, mesh.size)), arrays), number)
 
 
-def each(function: Callable[..., PyTree[Array]], stacked: PyTree[Array]) -> PyTree[Array]:
-    """`function` of every row of the leading axis, for a few rows of much work, such as members.
+def each(function: Callable[..., PyTree[Array]]) -> Callable[..., PyTree[Array]]:
+    """`function` over the leading axis, as `jax.vmap`, for a few rows of much work, such as members.
 
-    On a CPU one after the other, which is as fast at a thousand particles and 1.3 times as fast at
-    ten thousand; the number of rows changes the last digits at most. Elsewhere vmapped.
+    On a CPU one after the other, which is as fast at a thousand particles and up to 1.3 times as
+    fast at ten thousand; the number of rows changes the last digits at most. Elsewhere vmapped.
     """
-    one_by_one = jax.default_backend() == "cpu"
-    return jax.lax.map(function, stacked) if one_by_one else jax.vmap(function)(stacked)
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)
+    return lambda *stacked: jax.lax.map(lambda row: function(*row), stacked)
 
 
 def whole(tree: PyTree[Any], devices: Devices) -> PyTree[Array]:

@@ -109,7 +109,8 @@ def imagine_ts1(
             def of_member(alone, states, keys):
                 return _vmapped_step(alone, policy, save, record)(states, keys, time)
 
-            return _over_members(of_member, model, _rotate(states, turn), keys)
+            # All members at once: taken one by one within a step, they would have too little work.
+            return _over_members(jax.vmap, of_member, model, _rotate(states, turn), keys)
 
         states, keys, shifts = batched
         states, keys = _swap((states, keys))
@@ -156,7 +157,7 @@ def imagine_tsinf(
         def of_member(alone, states, keys):
             return _imagine_all(alone, policy, states, keys, length, **options)
 
-        return _swap(_over_members(of_member, model, *_swap(batched)))
+        return _swap(_over_members(each, of_member, model, *_swap(batched)))
 
     batched = _particles(states, key, members)
     return _run(block, (model, policy), batched, states, devices, chunk)
@@ -242,16 +243,18 @@ def _swap(tree: PyTree[Array]) -> PyTree[Array]:
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)
 
 
-def _over_members(function, model, *batched):
-    """`function(model of one member, its rows)`; `batched` has a leading member axis."""
+def _over_members(mapped, function, model, *batched):
+    """`function(model of one member, its rows)`; `batched` has a leading member axis.
+
+    `mapped(f)` is `f` over the leading axis, as `jax.vmap`.
+    """
     arrays, static = eqx.partition(model.kernel.members, eqx.is_array)
 
-    def of_member(inputs):
-        arrays, *rows = inputs
+    def of_member(arrays, *rows):
         kernel = eqx.combine(arrays, static)
         return function(eqx.tree_at(lambda m: m.kernel, model, kernel), *rows)
 
-    return each(of_member, (arrays, *batched))
+    return mapped(of_member)(arrays, *batched)
 
 
 def _shifts(key: PRNGKeyArray, groups: int, length: int, members: int) -> Int[Array, "groups time"]:

@@ -179,7 +179,7 @@ def make_chunk(
         shared = (inputs.data, inputs.validation, keys, state.step, functions)
 
         def share(members, shared):
-            return each(lambda member: chunk_of_member(member, shared, steps), members)
+            return each(lambda member: chunk_of_member(member, shared, steps))(members)
 
         results = over_devices(share, members, shared, devices, multiple=1)
         (params, opt_state, skipped, bad_steps), trace, losses = whole(results, devices)
