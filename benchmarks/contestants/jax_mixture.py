@@ -45,7 +45,7 @@ def prepare(particles, head):
 
     key = jax.random.key(3)
     start = time.perf_counter()
-    rollout.lower(first, key)
+    rollout.trace(first, key)
     trace_s = time.perf_counter() - start
     return lambda: jax.block_until_ready(rollout(first, key)), {"trace_s": trace_s}
 
