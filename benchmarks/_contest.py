@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
+SETTLE = 0.2
+"""Seconds between turns: threads of who ran before spin for a while, and took half of the next one's
+cores."""
 
 
 class Contestant(NamedTuple):
@@ -54,6 +57,7 @@ def contest(contestants: list[Contestant], rounds: int) -> dict[str, Result]:
             started[-1].prepare()
         for _ in range(rounds + 1):
             for process in started:
+                time.sleep(SETTLE)
                 process.run()
         return {process.name: process.result() for process in started}
     finally:
