@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 SETTLE = 0.2
-"""Seconds between turns: threads of who ran before spin for a while, and took half of the next one's
-cores."""
+"""Seconds between turns: threads of who ran before spin for a while, and would take the cores of who
+is next. So every turn begins with a run that does not count."""
 
 
 class Contestant(NamedTuple):
@@ -83,6 +83,7 @@ def serve(prepare: Callable[..., tuple[Callable[[], Any], dict[str, Any]]]) -> N
     now = time.perf_counter()
     _say({"prepare_s": begun - start, "first_s": now - begun, "extra": extra})
     for _ in sys.stdin:
+        run()  # wakes threads and caches up
         start = time.perf_counter()
         run()
         seconds = time.perf_counter() - start
