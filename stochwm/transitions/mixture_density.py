@@ -50,7 +50,8 @@ class MixtureDensity(AbstractTransition):
             num_components: K, how many futures one prediction can hold apart.
             width, depth: hidden units and hidden layers of the default MLP.
             min_scale: floor of the standard deviations, in units of the state.
-            network: your own, `[state_size + action_size] -> [K * (1 + 2 * state_size)]`.
+            network: your own, `[state_size + action_size] -> [K * (1 + 2 * state_size)]`: logits,
+                means and raw scales, K of each.
             key: for the initial weights and anchors.
 
         Raises:
