@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 SETTLE = 0.2
-"""Seconds between turns: threads of who ran before spin for a while, and would take the cores of who
-is next. So every turn begins with a run that does not count."""
+"""Seconds between turns: threads of who ran before spin for a while, and would take the cores of
+who is next. So every turn begins with a run that does not count."""
 
 
 class Contestant(NamedTuple):

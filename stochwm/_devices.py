@@ -116,7 +116,7 @@ def over_devices(
 
 
 def each(function: Callable[..., PyTree[Array]]) -> Callable[..., PyTree[Array]]:
-    """`function` over the leading axis, as `jax.vmap`, for a few rows of much work, such as members.
+    """`function` over the leading axis, as `jax.vmap`, for few rows of much work, such as members.
 
     On a CPU one after the other, which is as fast at a thousand particles and up to 1.3 times as
     fast at ten thousand; the number of rows changes the last digits at most. Elsewhere vmapped.

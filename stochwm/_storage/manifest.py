@@ -14,8 +14,8 @@ from .errors import StorageError
 from .folders import ARRAYS, MANIFEST, write_file
 
 FORMAT = 2
-"""Of what is saved, and of what its arrays mean: since 2 the outputs of `MixtureDensity` stand in one
-block a kind."""
+"""Of what is saved, and of what its arrays mean: since 2 the outputs of `MixtureDensity` stand in
+one block a kind."""
 _FIELDS = {
     "arrays_bytes": int,
     "arrays_sha256": str,

@@ -141,7 +141,7 @@ def make_chunk(
         # What begins infinite, as an optimiser's best loss so far may, is allowed to stay so.
         watched = _finite((params, opt_state))
         begin = (params, opt_state, skipped, bad_steps, jnp.array(True))
-        # Drawn for all steps at once: so few numbers a step would cost more in calls than in hashes.
+        # Drawn for all steps at once: so few numbers a step cost more in calls than in hashes.
         drawn = jax.vmap(draw)(start + jnp.arange(steps))
         (*after, _), trace = jax.lax.scan(step, begin, drawn)
         evaluation = jnp.array(jnp.inf)
