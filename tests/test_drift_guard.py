@@ -14,6 +14,7 @@ from stochwm.calibration import conformal_quantile
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal
 from stochwm.drift import (
+    Calibration,
     Coverage,
     DriftGuard,
     FalseAlarm,
@@ -216,6 +217,43 @@ def test_coverage_holds_over_the_trusted_part(fresh, risk):
     assert trusted > 0.3
 
 
+def drifting(number: int, seed: int, *, wide: bool, steps: int = 30) -> Rehearsal:
+    """Clouds that get too wide, or too narrow: sooner in some rollouts, where the guard sees more.
+
+    Where they are too wide, what came is in the densest part.
+    """
+    rng = np.random.default_rng(seed)
+    grows = rng.exponential(1.5, (number, 1)) * np.arange(steps) / steps
+    level = rng.random((number, steps)) ** (1 + grows if wide else 1 / (1 + grows))
+    return Rehearsal((grows * rng.lognormal(0, 0.3, (number, 1)))[:, None], level)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_calibration_sees_clouds_that_are_too_wide_or_too_narrow(wide):
+    """The share of 40 hold-outs whose threshold breaks the promise is 10 % at most."""
+    fresh, promise = drifting(10_000, 1, wide=wide), Calibration(0.1, horizon=30)
+    holds = lambda threshold: all(  # noqa: E731
+        abs(np.mean(promise.inside(fresh, threshold, level)) - level) <= promise.risk
+        for level in promise.levels
+    )
+    assert not holds(math.inf)
+    holdouts = [drifting(300, seed, wide=wide) for seed in range(2, 42)]
+    assert (Coverage(horizon=30).threshold(holdouts[0]) == math.inf) is wide
+    found = [promise.threshold(held) for held in holdouts]
+    broken = [threshold > -math.inf and not holds(threshold) for threshold in found]
+    assert np.mean(broken) <= 0.1
+    assert np.median([np.mean(fresh.statistic <= threshold) for threshold in found]) > 0.3
+
+
+def test_what_is_calibrated_is_trusted_for_good():
+    levels = np.random.default_rng(0).random((1500, HORIZON))
+    statistic = np.broadcast_to(np.arange(1.0 * HORIZON), (1500, 1, HORIZON))
+    assert Calibration(horizon=HORIZON).threshold(Rehearsal(statistic, levels)) == math.inf
+    for wrong in (levels**1.4, levels**0.7):  # too wide, too narrow
+        threshold = Calibration(horizon=HORIZON).threshold(Rehearsal(statistic, wrong))
+        assert threshold == -math.inf
+
+
 def test_nothing_is_trusted_where_nothing_holds():
     rehearsal = rehearsed(real_episodes(100, 4))
     broken = Rehearsal(rehearsal.statistic, np.full_like(rehearsal.level, 0.99))
@@ -282,6 +320,10 @@ NONE = Rehearsal(np.zeros((9, 2, 5)), np.zeros((9, 5)))
         (lambda: Coverage(1.0, horizon=5), "level"),
         (lambda: Coverage(0.3, 0.4, horizon=5), "below level"),
         (lambda: Coverage(confidence=2.0, horizon=5), "confidence"),
+        (lambda: Calibration(0.0, horizon=5), "risk"),
+        (lambda: Calibration(0.96, horizon=5, levels=(0.95,)), "forbid something"),
+        (lambda: Calibration(horizon=5, levels=()), "forbid something"),
+        (lambda: Calibration(horizon=5).threshold(NONE), "has 9: not even"),
         (lambda: DriftGuard(epistemic_variance, jnp.zeros(2)), "one number"),
         (lambda: DriftGuard(epistemic_variance, float("nan")), "NaN"),
         (lambda: p_value_of_mean([2.0], 0.1), "values"),

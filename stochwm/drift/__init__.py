@@ -2,7 +2,9 @@
 
 from .auroc import auroc as auroc
 from .betting import p_value_of_mean as p_value_of_mean
+from .calibration import Calibration as Calibration
 from .cdf_disagreement import cdf_disagreement as cdf_disagreement
+from .coverage import Coverage as Coverage
 from .cusum import Cusum as Cusum
 from .decompose import Decomposition as Decomposition
 from .decompose import decompose as decompose
@@ -22,7 +24,6 @@ from .martingale import Bets as Bets
 from .martingale import ConformalMartingale as ConformalMartingale
 from .members import draw_clouds as draw_clouds
 from .promises import AbstractPromise as AbstractPromise
-from .promises import Coverage as Coverage
 from .promises import FalseAlarm as FalseAlarm
 from .rehearsal import Rehearsal as Rehearsal
 from .rehearsal import rehearse as rehearse

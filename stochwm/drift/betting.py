@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 
 def p_value_of_mean(values: Any, mean: float) -> float:
@@ -27,15 +28,18 @@ def p_value_of_mean(values: Any, mean: float) -> float:
         raise ValueError(f"values must lie in [0, 1], but are {values}.")
     if not 0 < mean < 1:
         raise ValueError(f"mean must lie strictly between 0 and 1, but is {mean}.")
-    wealth = most = 0.0  # logs
-    total, spread = mean, 0.25  # of one made-up number before the first
-    for seen, value in enumerate(values, start=1):
-        gain = mean - total / seen
-        variance = spread / seen
-        # The stake of fastest growth, to second order: what is expected over its variance.
-        stake = min(max(gain, 0.0) / (variance + gain**2), 0.9 / (1 - mean))
-        wealth += math.log1p(stake * (mean - value))
-        most = max(most, wealth)
-        total += value
-        spread += (value - total / (seen + 1)) ** 2
-    return math.exp(-most)
+    steps = np.arange(1, len(values) + 1)
+    # What was seen before each step begins with one made-up number.
+    total = mean + np.cumsum(values)
+    spread = 0.25 + np.cumsum((values - total / (steps + 1)) ** 2)
+    gain = mean - _before(total, mean) / steps
+    variance = _before(spread, 0.25) / steps
+    # The stake of fastest growth, to second order: what is expected over its variance.
+    stake = np.minimum(np.maximum(gain, 0.0) / (variance + gain**2), 0.9 / (1 - mean))
+    wealth = np.cumsum(np.log1p(stake * (mean - values)))
+    return math.exp(-wealth.max(initial=0.0))
+
+
+def _before(running: Float[np.ndarray, " n"], first: float) -> Float[np.ndarray, " n"]:
+    """A running sum as it was before each step."""
+    return np.concatenate([[first], running])[:-1]

@@ -76,7 +76,7 @@ class DriftGuard(AbstractGuard):
             model: a world model over flat observations, a filter of them, or a transition, on an
                 ensemble.
             holdout: episodes that the model was not trained on.
-            promise: `FalseAlarm` or `Coverage`.
+            promise: `FalseAlarm`, `Coverage` or `Calibration`.
             key: picks the starts, and draws.
             measure: `measure(prediction)`; by default the variance of the members' means in units
                 of the held-out observations, which costs least. The promise is exact for a
