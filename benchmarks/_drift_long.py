@@ -13,7 +13,7 @@ from _pendulum import Pendulum
 
 from stochwm.data import Episodes, flat_space
 from stochwm.distributions import Deterministic, OneHotCategoricals
-from stochwm.drift import Coverage, FalseAlarm, Rehearsal, rehearse
+from stochwm.drift import Calibration, Coverage, FalseAlarm, Rehearsal, rehearse
 from stochwm.drift.guard import standard_measure
 from stochwm.drift.rehearsal import one_start_each, running
 from stochwm.envs import WORLDS, Galton
@@ -31,6 +31,7 @@ SLACK = 50  # a start is one of the first 50 states
 FIRST, REST, WINDOW, BATCH = 1_000, 300, 8, 32
 PARTICLES = 32  # of the clouds that the guard is fitted with
 PROMISE = Coverage(0.9, 0.05, horizon=LENGTH)
+CALIBRATED = Calibration(0.05, horizon=LENGTH)
 ALARM = FalseAlarm(0.05, horizon=LENGTH)
 # Two normals, one shifted until the 90 % region of the other holds 85 % of it, are about this far
 # apart, in mean distances between two draws of one; here, between two states met at random.
@@ -88,6 +89,8 @@ def long(seed: int) -> dict[str, float]:
         "above_most": max(case["above"] for case in cases),
         "energy_ratio_least": min(case["energy_ratio"] for case in cases),
         "energy_above_most": max(case["energy_above"] for case in cases),
+        "calibrated_ratio_least": min(case["calibrated_ratio"] for case in cases),
+        "calibrated_above_most": max(case["calibrated_above"] for case in cases),
         "excess_most": max(case["excess"] for case in cases),
     }
 
@@ -140,12 +143,14 @@ def judged(model, law, validation, holdout, test, seed: int) -> dict[str, float]
     outside = means_of(seen.outside)
     spread = mean_distance(test.observation / unit, seed)
     result = errors(seen, trusted) | horizons(trusted, outside, "")
-    energy = ratios(trusted, before(seen.distance, TOLERANCE * spread), "energy_")
+    close = before(seen.distance, TOLERANCE * spread)
+    energy = ratios(trusted, close, "energy_")
+    calibrated = ratios(statistic <= CALIBRATED.threshold(held), close, "calibrated_")
     step = np.diff(held.statistic, prepend=0.0)
     by_step = PROMISE.threshold(Rehearsal(running(step, False), held.level))
     by_step = horizons(running(seen.measured.astype(float), False) <= by_step, outside, "step_")
     alarmed = np.mean(statistic[..., -1] > ALARM.threshold(held))
-    return result | energy | by_step | {"alarmed": float(alarmed), "spread": spread}
+    return result | energy | calibrated | by_step | {"alarmed": float(alarmed), "spread": spread}
 
 
 def errors(seen, trusted) -> dict[str, float]:

@@ -9,7 +9,7 @@ from _calibration_worlds import Law, learn_kernel, simulate
 from _pendulum import Pendulum
 
 from stochwm.data import flat_space
-from stochwm.drift import Coverage, FalseAlarm, Rehearsal, rehearse
+from stochwm.drift import Calibration, Coverage, FalseAlarm, Rehearsal, rehearse
 from stochwm.drift.guard import standard_measure
 from stochwm.envs import WORLDS
 from stochwm.models import Markov
@@ -17,6 +17,7 @@ from stochwm.training import default_optimizer, fit, negative_log_likelihood
 from stochwm.transitions import Categorical, Ensemble, MixtureDensity
 
 FRESH, HORIZON, PARTICLES = 500, 20, 32
+FEW = 4  # episodes of training where models are to be too sure
 ALARM_HOLDOUTS, ALARM_EPISODES = 25, 100  # each hold-out is judged on fresh episodes of its own
 COVER_HOLDOUTS, COVER_EPISODES = 5, 500
 WORLD_OF = {
@@ -39,12 +40,25 @@ def promises(seed: int) -> dict[str, float]:
     return result | {"over_most": max(off)}
 
 
-def of_world(world, seed: int, horizon: int, *, uneven: bool) -> dict[str, float]:
+def few_data(seed: int) -> dict[str, float]:
+    """The same of models of little data, which are too sure of themselves."""
+    result, off = {}, []
+    for name in ("fork", "chicken"):
+        uneven = name == "chicken"
+        measured = of_world(WORLD_OF[name](), seed, HORIZON, uneven=uneven, episodes=FEW)
+        off += [measured.pop("over_most")]
+        result |= {f"{name}_{key}": value for key, value in measured.items()}
+    return result | {"over_most": max(off)}
+
+
+def of_world(
+    world, seed: int, horizon: int, *, uneven: bool, episodes: int = 100
+) -> dict[str, float]:
     """What is measured on one world; `over_most` counts binomial half-widths above a promise."""
     law = Markov(Law(world, None))
     train, validation, pool, fresh = (
         simulate(world, law, number, seed=4 * seed + i, steps=2 * horizon)
-        for i, number in enumerate((100, 20, ALARM_HOLDOUTS * ALARM_EPISODES, FRESH))
+        for i, number in enumerate((episodes, 20, ALARM_HOLDOUTS * ALARM_EPISODES, FRESH))
     )
     model = learned(world, train, validation, seed, 0.1 if uneven else 0.0)
     result, over = {}, []
@@ -79,10 +93,27 @@ def of_world(world, seed: int, horizon: int, *, uneven: bool) -> dict[str, float
             result[f"{form}_excess_{risk}"] = excess
             result[f"{form}_trusted_{risk}"] = float(np.mean(trusted))
             over.append((excess - risk) / half_width(promise.allowed))
+        for risk in (0.05, 0.10):
+            found = calibrated(Calibration(risk, horizon=horizon), held, new)
+            result |= {f"{form}_calibrated_{key}_{risk}": found[key] for key in ("off", "trusted")}
+            over.append(found["over"])
         result[f"{form}_excess_unguarded"] = float(
             np.mean(Coverage(horizon=horizon).outside(new, math.inf)) - 0.1
         )
     return result | {"over_most": float(max(over))}
+
+
+def calibrated(promise: Calibration, held: Rehearsal, new: Rehearsal) -> dict[str, float]:
+    """How far what came inside is from the worse of the levels, and what is trusted."""
+    inside, trusted = {level: [] for level in promise.levels}, []
+    for some, part in hold_outs(held, new, COVER_HOLDOUTS, COVER_EPISODES):
+        threshold = promise.threshold(some)
+        trusted.append(np.mean(part.statistic <= threshold))
+        for level in promise.levels:
+            inside[level].extend(promise.inside(part, threshold, level))
+    off = {level: abs(np.mean(v) - level) if v else 0.0 for level, v in inside.items()}
+    over = max((off[level] - promise.risk) / half_width(level) for level in promise.levels)
+    return {"off": float(max(off.values())), "trusted": float(np.mean(trusted)), "over": over}
 
 
 def hold_outs(held: Rehearsal, fresh: Rehearsal, number: int, episodes: int):

@@ -33,7 +33,7 @@ from stochwm.training import default_optimizer, fit, negative_log_likelihood
 from stochwm.transitions import AbstractTransition, Ensemble, Gaussian
 
 NOISE, MEMBERS, COMPONENTS, POINTS = 0.1, 5, 5, 3_000
-DECAY = 0.2
+CHICKEN_MEMBERS, DECAY = 10, 1.0  # chosen on seeds 10 to 12
 WORST = 0.2  # share of situations that count as wrong
 STEPS = (1, 10, 25, 50)
 
@@ -65,7 +65,7 @@ def chicken_shift(seed: int) -> dict[str, float]:
     )
     key_model, key_fit = jax.random.split(jax.random.key(seed))
     ensemble = fit(
-        Ensemble(make, MEMBERS, key=key_model),
+        Ensemble(make, CHICKEN_MEMBERS, key=key_model),
         rows,
         negative_log_likelihood(NOISE),
         default_optimizer(1_500, weight_decay=DECAY),
@@ -88,7 +88,7 @@ def chicken_shift(seed: int) -> dict[str, float]:
 @eqx.filter_jit
 def judged(ensemble, states, actions):
     """Every measure, and the mixture that the ensemble predicts, at each point."""
-    information = MutualInformation(key=jax.random.key(9), num_samples=256)
+    information = MutualInformation(key=jax.random.key(9), num_samples=1_024)
     measures = {
         "total_variance": total_variance,
         "variance_of_means": epistemic_variance,

@@ -6,9 +6,10 @@ chicken_shift    Wet-Chicken: trained on a random policy, asked everywhere. AURO
                  Spearman correlation of each measure with the true divergence of the distributions.
 pendulum         Trained from slow starts, asked from fast ones; the same along rollouts of
                  50 steps, pooled and at fixed horizons, where a step counter knows nothing.
-promises         `FalseAlarm` and `Coverage` on 500 fresh episodes of four worlds: how far a
-                 measured rate is above the promised one, in half-widths of its binomial 95 %
+promises         `FalseAlarm`, `Coverage` and `Calibration` on 500 fresh episodes of four worlds:
+                 how far a rate is above the promised one, in half-widths of its binomial 95 %
                  interval.
+few_data         The same of models of four episodes on Fork and Wet-Chicken, which are too sure.
 long             1,000 steps on Fork, Galton, Pendulum and Wet-Chicken: distance to the law with and
                  without a guard, after one-step and multi-step training, and trusted horizons
                  over those at which the law really leaves the model's regions too often, or is too
@@ -24,17 +25,18 @@ import sys
 
 from _drift_cost import cost
 from _drift_long import long
-from _drift_promises import promises
+from _drift_promises import few_data, promises
 from _drift_shift import chicken_shift, pendulum
 from _report import run_tasks
 
 TASKS = {
     "chicken_shift": (
         chicken_shift,
-        {"auroc_information_sd": (">=", 0.88), "spearman_information_sd": (">=", 0.75)},
+        {"auroc_information": (">=", 0.88), "spearman_information": (">=", 0.75)},
     ),
     "pendulum": (pendulum, {"auroc_cumulative_50": (">=", 0.979), "auroc_least": (">=", 0.5)}),
     "promises": (promises, {"over_most": ("<=", 1.0)}),
+    "few_data": (few_data, {"over_most": ("<=", 1.0)}),
     "long": (
         long,
         {
@@ -42,6 +44,8 @@ TASKS = {
             "above_most": ("<=", 0.1),
             "energy_ratio_least": (">=", 0.7),
             "energy_above_most": ("<=", 0.1),
+            "calibrated_ratio_least": (">=", 0.7),
+            "calibrated_above_most": ("<=", 0.1),
             "excess_most": ("<=", 0.05),
         },
     ),

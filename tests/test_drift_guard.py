@@ -1,5 +1,6 @@
 """The guard inside the scan, and its two promises on fresh episodes of a world of known law."""
 
+import functools
 import math
 
 import equinox as eqx
@@ -18,14 +19,16 @@ from stochwm.drift import (
     Coverage,
     DriftGuard,
     FalseAlarm,
+    OnDraws,
     Rehearsal,
+    energy_distance,
     epistemic_variance,
     p_value_of_mean,
     rehearse,
 )
 from stochwm.drift.guard import standard_measure
 from stochwm.models import Markov
-from stochwm.transitions import AbstractTransition, Ensemble
+from stochwm.transitions import AbstractTransition, DiscreteLatent, Ensemble
 from tests.cases_models import distance, stays_near
 
 KEY = jax.random.key(0)
@@ -271,6 +274,31 @@ def test_a_guard_is_fitted_and_acts():
     assert 0 < np.mean(horizon) < 8
     with pytest.raises(TypeError, match="ensemble"):
         DriftGuard.fit(Markov(Walk(jnp.zeros(()))), episodes, promise=promise, key=KEY)
+
+
+@pytest.mark.parametrize("most", [8, 1])
+def test_an_ensemble_with_discrete_latents_is_watched(most):
+    """As exact mixtures by their means; where codes are too many for a sum, by draws."""
+    make = lambda key: DiscreteLatent(  # noqa: E731
+        1, 1, num_classes=3, max_components=most, features=4, width=8, depth=1, key=key
+    )
+    model = Markov(Ensemble(make, 2, key=KEY))
+    episodes, promise = real_episodes(20, 8, length=4), FalseAlarm(0.1, horizon=4)
+    fit = functools.partial(
+        DriftGuard.fit, model, episodes, promise=promise, key=KEY, num_particles=2
+    )
+    if most == 1:
+        with pytest.raises(NotImplementedError, match="OnDraws"):
+            fit()
+        guard = fit(measure=OnDraws(energy_distance, key=KEY, particles=8))
+    else:
+        guard = fit()
+    run = lambda key: imagine(model, push, jnp.zeros(1), key=key, length=4, guard=guard)  # noqa: E731
+    trusted = jax.vmap(run)(jax.random.split(KEY, 8))[1].trusted
+    assert math.isfinite(guard.threshold)
+    assert (jnp.diff(trusted.astype(int)) <= 0).all()
+    never = eqx.tree_at(lambda g: g.threshold, guard, jnp.asarray(-jnp.inf))
+    assert not imagine(model, push, jnp.zeros(1), key=KEY, length=4, guard=never)[1].trusted.any()
 
 
 def test_units_of_the_default_measure_do_not_matter():
