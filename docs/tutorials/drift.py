@@ -215,6 +215,7 @@ print(f"trusted for {np.median(horizons['as in the data']):.0f} steps in either 
 # distributions that cannot bend to the truth, a variable that nobody measured.
 # [Known unknowns](uncertainty) shows the second. Against it there is the other promise,
 # `Coverage`, which asks how often what really came was outside the model's regions; it needs some
-# 60 held-out episodes, and those must be of the world as it is now.
+# 60 held-out episodes, and those must be of the world as it is now. `Calibration` sees clouds that
+# are too wide as well.
 #
 # For a run of `stochwm learn`, `stochwm drift RUN` does all this and adds it to the report.
