@@ -20,7 +20,7 @@ class AbstractGuard(eqx.Module):
         """What the guard remembers before the first step."""
 
     @abc.abstractmethod
-    def watch(
+    def step(
         self, memory: PyTree[Array], prediction: AbstractSampler
     ) -> tuple[PyTree[Array], Bool[Array, ""]]:
         """What it remembers after a step, and whether it trusts the prediction of that step."""

@@ -246,7 +246,7 @@ def make_step(
     def watched(carry, inputs):
         state, memory, trusted = carry
         prediction, (next_state, action, reward, discount, aux) = step(state, inputs)
-        memory, trusted_now = guard.watch(memory, prediction)
+        memory, trusted_now = guard.step(memory, prediction)
         trusted = trusted & trusted_now
         state = jax.tree.map(lambda new, old: jnp.where(trusted, new, old), next_state, state)
         reward, discount = jnp.where(trusted, reward, 0.0), jnp.where(trusted, discount, 0.0)

@@ -90,7 +90,7 @@ class Below(AbstractGuard):
     def initial(self) -> Float[Array, ""]:
         return jnp.zeros(())
 
-    def watch(self, memory, prediction):
+    def step(self, memory, prediction):
         return memory, prediction.mean()[0] < self.edge
 
 

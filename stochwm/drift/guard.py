@@ -110,7 +110,7 @@ class DriftGuard(AbstractGuard):
     def initial(self) -> Float[Array, ""]:
         return jnp.asarray(0.0 if self.cumulative else -jnp.inf)
 
-    def watch(
+    def step(
         self, memory: Float[Array, ""], prediction: AbstractSampler
     ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         now = self.measure(prediction)
