@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import spearmanr
 
-from stochwm.calibration import pit, pit_tests
+from stochwm.calibration import energy_score, kernel_density, pit, pit_tests, rank_of
 from stochwm.distributions import DiagNormal, UniformMixture
 from stochwm.drift import (
+    Calibration,
+    Coverage,
     MutualInformation,
+    Rehearsal,
     auroc,
     cdf_disagreement,
     energy_distance,
@@ -65,3 +68,19 @@ def test_a_step_counter_explains_a_pooled_correlation():
         auroc(disagreement[:, h], error[:, h] > np.quantile(error[:, h], 0.8)) for h in (0, 14, 29)
     ]
     assert all(0.35 < float(a) < 0.65 for a in at_fixed)
+
+
+def test_a_cloud_of_all_that_ever_happens_is_calibrated():
+    """A clock is certain, and a model that has lost its phase keeps every promise about regions."""
+    phase = 2 * jnp.pi * jax.random.uniform(KEY, (300, 1)) + jnp.arange(6.0)
+    came = jnp.stack([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+    anywhere = 2 * jnp.pi * jax.random.uniform(jax.random.key(1), (300, 6, 32))
+    clouds = jnp.stack([jnp.cos(anywhere), jnp.sin(anywhere)], axis=-1)
+    rank = lambda cloud, x, key: rank_of(kernel_density, cloud, x, key=key)  # noqa: E731
+    keys = jax.random.split(KEY, (300, 6))
+    levels = 1 - jax.jit(jax.vmap(jax.vmap(rank)))(clouds, came, keys)
+    rehearsal = Rehearsal(np.cumsum(np.ones((300, 1, 6)), -1), np.asarray(levels, float))
+    for promise in (Coverage(risk=0.1, horizon=6), Calibration(0.1, horizon=6)):
+        assert promise.threshold(rehearsal) == np.inf
+    error = jax.vmap(energy_score)(clouds[:, 5], came[:, 5])
+    assert float(jnp.mean(error)) > 0.5  # a radius is 1, and right would be 0
