@@ -17,6 +17,7 @@ from stochwm.distributions import (
     AbstractSampler,
     AutoregressiveBins,
     BoxMixture,
+    Censored,
     ChainedCategoricals,
     Deterministic,
     DiagNormal,
@@ -91,6 +92,11 @@ def box_mixture(x, dim=DIM, components=COMPONENTS):
     return BoxMixture(weights(x, components), low, high, 0.5)
 
 
+def censored(x):
+    """A third of the mass is at bounds, one to a dimension."""
+    return Censored(diag_mixture(x), jnp.array([-1.0, -np.inf]), jnp.array([np.inf, 1.5]))
+
+
 def one_hot(x, sizes=(4,)):
     return OneHotCategoricals(weights(x, sum(sizes)), sizes)
 
@@ -157,6 +163,7 @@ DISTRIBUTIONS: dict[str, Callable[[ScalarLike], AbstractSampler]] = {
     "full_mixture": full_mixture,
     "uniform_box": uniform_box,
     "box_mixture": box_mixture,
+    "censored": censored,
     "one_hot": one_hot,
     "one_hots": one_hots,
     "deterministic": deterministic,
@@ -176,9 +183,10 @@ ONE_HOT = {"one_hot", "one_hots", "chained", "uniform_of_categoricals"}
 DISCRETE = {"deterministic", "latent_state"} | ONE_HOT
 NO_CDF = {"autoregressive_bins"} | DISCRETE
 NO_AFFINE = {"symlog_normal", "latent_state"} | ONE_HOT
-NO_SMOOTHED = {"autoregressive_bins"} | NO_AFFINE
+NO_SMOOTHED = {"autoregressive_bins", "censored"} | NO_AFFINE
+ATOMS = {"censored"}  # in some dimension, with a density in others
 # A network, a chain, tuples, blur.
-NO_TWIN = {"autoregressive_bins", "chained", "latent_state", "box_mixture", "joint"}
+NO_TWIN = {"autoregressive_bins", "chained", "latent_state", "box_mixture", "joint", "censored"}
 
 
 def names(excluded: set[str] = frozenset()) -> list[str]:

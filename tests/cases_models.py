@@ -18,8 +18,10 @@ from stochwm.models import Markov
 from stochwm.transitions import (
     AbstractTransition,
     AutoregressiveCategorical,
+    Bounds,
     BoxMixtureDensity,
     Categorical,
+    Clipped,
     DiscreteLatent,
     Ensemble,
     FullGaussian,
@@ -63,6 +65,10 @@ def pinned(key):
     return Pinned(box_mixture_density(key), Pins([[nan, nan], [nan, 0.0], [1.0, 0.0]]))
 
 
+def clipped(key):
+    return Clipped(gaussian(key), Bounds(low=0.0, high=jnp.array([np.inf, 0.5])))
+
+
 def categorical(key):
     return Categorical(2, 1, **SMALL, key=key)
 
@@ -101,6 +107,7 @@ TRANSITIONS = {
     "FullMixtureDensity": full_mixture_density,
     "BoxMixtureDensity": box_mixture_density,
     "Pinned BoxMixtureDensity": pinned,
+    "Clipped Gaussian": clipped,
     "Categorical": categorical,
     "AutoregressiveCategorical": autoregressive,
     "DiscreteLatent": discrete_latent,
@@ -108,6 +115,7 @@ TRANSITIONS = {
     "Standardised MixtureDensity": partial(standardised, mixture_density),
     "Standardised AutoregressiveCategorical": partial(standardised, autoregressive),
     "Ensemble of Gaussian": partial(ensemble, gaussian),
+    "Ensemble of Clipped Gaussian": partial(ensemble, clipped),
     "Ensemble of FullMixtureDensity": partial(ensemble, full_mixture_density),
     "Ensemble of Categorical": partial(ensemble, categorical),
     "Ensemble of AutoregressiveCategorical": partial(ensemble, autoregressive),

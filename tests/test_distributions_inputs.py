@@ -14,6 +14,7 @@ import pytest
 from stochwm.distributions import (
     AutoregressiveBins,
     BoxMixture,
+    Censored,
     Deterministic,
     DiagNormal,
     DiagNormalMixture,
@@ -133,6 +134,27 @@ BAD = {
         "blur must not be negative",
     ),
     "boxes": (lambda: BoxMixture(np.zeros(2), ZEROS, ONES), ValueError, "low .* 2 components"),
+    "censored twice": (lambda: Censored(instance("censored")), TypeError, "base .* is a Censored"),
+    "censored dependence": (
+        lambda: Censored(instance("full_mixture"), 0.0),
+        TypeError,
+        "base must be a DiagNormal .* is a FullNormalMixture of FullNormal",
+    ),
+    "crossed bounds": (
+        lambda: Censored(instance("diag_normal"), ONE, ONE),
+        ValueError,
+        "low must be below high",
+    ),
+    "bounds": (
+        lambda: Censored(instance("diag_normal"), np.zeros(3)),
+        ValueError,
+        r"low must be one number or \[2\]",
+    ),
+    "no bound": (
+        lambda: Censored(instance("diag_normal"), high=np.nan),
+        ValueError,
+        "low must be below high",
+    ),
     "bins low": (lambda: bins(low=0.0), ValueError, r"low must have shape \[dim\]"),
     "bins high": (lambda: bins(high=np.ones(3)), ValueError, "high must have shape .* like low"),
     "bins crossed": (lambda: bins(high=-2 * ONE), ValueError, "high - low must be positive"),
@@ -324,6 +346,8 @@ def remake(d):
         return UniformMixture(remake(d.members))
     if isinstance(d, Joint):
         return Joint([remake(part) for part in d.parts])
+    if isinstance(d, Censored):
+        return Censored(remake(d.base), d.low, d.high)
     return type(d)(**{field: getattr(d, field) for field in d.__dataclass_fields__})
 
 

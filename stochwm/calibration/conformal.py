@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import Transitions
 from ..transitions import AbstractTransition
-from .spread import Spread, cannot
+from .spread import Spread, before_clipping, cannot
 
 ROUNDING = 1e-9  # 0.9 * 20 must not count as a little more than 18
 
@@ -74,6 +74,7 @@ def needed_spread(
     Raises:
         TypeError: a prediction without quantiles.
     """
+    prediction = before_clipping(prediction)  # whose box is spread in proportion
     low, high = central_box(prediction, level)
     mean = prediction.mean()
     side = jnp.where(value >= mean, high - mean, mean - low)

@@ -29,8 +29,9 @@ def crps(
     dimensions depend on each other: use `energy_score` or `variogram_score` for that.
 
     Exact without a key: normals and their mixtures (Grimit et al. 2006), boxes and their mixtures,
-    atoms included (blurred ones to 1e-7 by quadrature), one-hot categoricals (`(p - y)^2`
-    for each entry), certain predictions, joints of these, ensembles of these. Others are drawn.
+    atoms included (blurred ones, and normals that are clipped, to 1e-7 by quadrature), one-hot
+    categoricals (`(p - y)^2` for each entry), certain predictions, joints of these,
+    ensembles of these. Others are drawn.
 
     Args:
         prediction: a distribution, or samples `[samples, dim]`.

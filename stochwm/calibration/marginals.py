@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ..distributions import (
     BoxMixture,
+    Censored,
     Deterministic,
     DiagNormal,
     DiagNormalMixture,
@@ -138,6 +139,14 @@ def _bends(part: Any) -> tuple[Array, Array] | None:
     if normals is not None:
         return normals[1:]
     core = part.members if isinstance(part, UniformMixture) else part
+    if isinstance(core, Censored):
+        free = UniformMixture(core.base) if isinstance(part, UniformMixture) else core.base
+        place, width = _bends(free)
+        ends = jnp.stack([core.low, core.high]).reshape(-1, place.shape[-1])
+        # Where there is no bound, any bend that there is anyway.
+        ends = jnp.where(jnp.isinf(ends), place[0], ends)
+        place = jnp.concatenate([place, ends])
+        return place, jnp.concatenate([width, jnp.zeros_like(ends)])
     if isinstance(core, UniformBox | BoxMixture):
         blur = core.blur if isinstance(core, UniformBox) else core.blur[..., None, :]
         ends = jnp.stack([core.low, core.high])

@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..data import Transitions
-from ..distributions import AbstractDistribution, SymlogNormal
+from ..distributions import AbstractDistribution, Censored, SymlogNormal, UniformMixture
 from ..transitions import AbstractTransition
 from .crps import crps
 from .factors import Factors, best_factors
@@ -25,7 +25,8 @@ def spread(
 
     The mean, the shape and the dependence between dimensions stay; standard deviations are
     multiplied. For an ensemble's mixture it is the mean of the mixture. A `SymlogNormal`, which is
-    normal after `symlog`, is spread there.
+    normal after `symlog`, is spread there, and a `Censored` before it is clipped: atoms stay at
+    their bounds.
 
     Args:
         prediction: a distribution of vectors with `mean` and `affine`.
@@ -36,11 +37,24 @@ def spread(
     """
     if isinstance(prediction, SymlogNormal):
         return SymlogNormal(prediction.loc, factor * prediction.scale)
+    if isinstance(prediction, Censored):
+        return Censored(spread(prediction.base, factor), prediction.low, prediction.high)
+    if isinstance(members := getattr(prediction, "members", None), Censored):
+        free: Any = spread(before_clipping(prediction), factor)
+        return UniformMixture(Censored(free.members, members.low, members.high))
     try:
         mean = prediction.mean()
         return prediction.affine(mean - factor * mean, factor * jnp.ones_like(mean))
     except (NotImplementedError, AttributeError) as error:
         raise cannot("be spread about its mean", prediction, error) from error
+
+
+def before_clipping(prediction: Any) -> Any:
+    """What a censored prediction, or an ensemble of them, was before it was clipped."""
+    if isinstance(prediction, Censored):
+        return prediction.base
+    members = getattr(prediction, "members", None)
+    return UniformMixture(members.base) if isinstance(members, Censored) else prediction
 
 
 def cannot(what: str, prediction: Any, reason: object) -> TypeError:
@@ -85,8 +99,7 @@ def fit_spread(kernel: AbstractTransition, rows: Transitions, *, key: PRNGKeyArr
     "Estimation methods for nonhomogeneous regression models: minimum continuous ranked probability
     score versus maximum likelihood").
 
-    The CRPS is that of draws, of which a spread prediction has the same, moved: no quadrature for
-    each candidate.
+    The CRPS is that of draws with the same random numbers for every candidate: no quadrature.
 
     Args:
         kernel: see `Spread`.
@@ -98,31 +111,33 @@ def fit_spread(kernel: AbstractTransition, rows: Transitions, *, key: PRNGKeyArr
     """
     values = jnp.asarray(rows.next_state)
     inputs = (jnp.asarray(rows.state), jnp.asarray(rows.action), jax.random.split(key, len(rows)))
-    means, draws = _draw_rows(kernel, *inputs)
-    factor = best_factors(lambda f: _mean_crps(means, draws, values, f), values.shape[1])
+    drawn = _predict_with_noise(kernel, *inputs)
+    factor = best_factors(lambda f: _mean_crps(drawn, values, f), values.shape[1])
     return Spread(kernel, factor)
 
 
 @eqx.filter_jit
-def _draw_rows(kernel: AbstractTransition, *inputs: Array) -> tuple[Array, Array]:
-    """Means `[rows, dim]` and draws `[rows, draws, dim]` of the predictions."""
+def _predict_with_noise(kernel: AbstractTransition, *inputs: Array) -> tuple[Any, PyTree[Array]]:
+    """Predictions, and noise for draws of them, each with a leading row axis."""
 
-    def one(row):
-        state, action, key = row
-        prediction = spread(kernel(state, action), jnp.ones(()))
+    def one(state, action, key):
+        prediction = spread(kernel(state, action), jnp.ones(()))  # or it says why it cannot be
         keys = jax.random.split(key, NUM_DRAWS)
-        return prediction.mean(), jax.vmap(lambda seed: prediction.sample(seed=seed))(keys)
+        return prediction, jax.vmap(lambda seed: prediction.noise(seed=seed))(keys)
 
-    return jax.lax.map(one, inputs, batch_size=ROW_BATCH)
+    return eqx.filter_vmap(one)(*inputs)
 
 
-@jax.jit
-def _mean_crps(means: Array, draws: Array, values: Array, factor: Array) -> Float[Array, " dim"]:
+@eqx.filter_jit
+def _mean_crps(drawn: tuple[Any, PyTree], values: Array, factor: Array) -> Float[Array, " dim"]:
+    arrays, static = eqx.partition(drawn[0], eqx.is_array)
+
     def one(row):
-        mean, cloud, value = row
-        return crps(mean + factor * (cloud - mean), value)
+        arrays, noise, value = row
+        prediction = spread(eqx.combine(arrays, static), factor)
+        return crps(jax.vmap(prediction.push)(noise), value)
 
-    return jnp.mean(jax.lax.map(one, (means, draws, values), batch_size=ROW_BATCH), axis=0)
+    return jnp.mean(jax.lax.map(one, (arrays, drawn[1], values), batch_size=ROW_BATCH), axis=0)
 
 
 @eqx.filter_jit

@@ -6,6 +6,7 @@ from .base import AbstractSampler as AbstractSampler
 from .base import Modes as Modes
 from .box_mixture import BoxMixture as BoxMixture
 from .categorical import OneHotCategoricals as OneHotCategoricals
+from .censored import Censored as Censored
 from .chained_categoricals import ChainedCategoricals as ChainedCategoricals
 from .deterministic import Deterministic as Deterministic
 from .energy import energy_score as energy_score

@@ -136,7 +136,9 @@ def _quantile(mixture: AbstractMixture, level: Float[Array, " dim"]) -> Float[Ar
     # d root = -dF / p at the root: one Newton step whose value is taken back again.
     density = jnp.diagonal(jax.jacfwd(fixed.cdf)(root))
     step = (level - mixture.cdf(root)) / jnp.maximum(density, jnp.finfo(root.dtype).tiny)
-    return root + (step - jax.lax.stop_gradient(step))
+    left, right = fixed.cdf_limits(root)
+    at_atom = right > left  # which a level that changes a little does not leave
+    return root + jnp.where(at_atom, 0.0, step - jax.lax.stop_gradient(step))
 
 
 def normalised(logits: Array) -> Float[Array, " components"]:

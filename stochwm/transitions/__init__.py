@@ -5,6 +5,8 @@ from .base import AbstractTransition as AbstractTransition
 from .box_mixture_density import BoxMixtureDensity as BoxMixtureDensity
 from .categorical import AutoregressiveCategorical as AutoregressiveCategorical
 from .categorical import Categorical as Categorical
+from .clipped import Bounds as Bounds
+from .clipped import Clipped as Clipped
 from .discrete_latent import DiscreteLatent as DiscreteLatent
 from .ensemble import Ensemble as Ensemble
 from .gaussian import FullGaussian as FullGaussian
