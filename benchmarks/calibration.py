@@ -18,17 +18,19 @@ rain             RainIbk, an over-confident forecast of rain with 11 members: CR
 
 The last two need `pip install stochwm[benchmarks]`. Prints a table with the spread over seeds,
 writes JSON, and exits with 1 if a target is missed. Seeds change everything: data, initial weights,
-batches, test episodes (storms and rain: all but the data). p-values are by episode; the least of
-several is shown, so that one below 0.01 comes by chance now and then.
+batches, test episodes (storms: all but the data; rain: batches and hold-out). p-values are by
+episode, and uniform for the exact law. The least of ten would be below 0.01 in about one seed of
+twelve even so: what must reach 0.01 is therefore each p-value at which the law itself passes on the
+same futures, and the least of all times their number (Bonferroni).
 """
 
 import sys
 
 from _calibration_data import rain, storms
-from _calibration_worlds import chicken, planted_chicken, planted_fork, walk
+from _calibration_worlds import SIGNIFICANT, chicken, planted_chicken, planted_fork, walk
 from _report import run_tasks
 
-SIGNIFICANT = 0.01
+FLAT = {"p_where_law_passes": (">=", SIGNIFICANT), "p_bonferroni": (">=", SIGNIFICANT)}
 REPAIRED = {
     "before_most": ("<=", 0.75),
     "after_off_1": ("<=", 0.02),
@@ -36,8 +38,8 @@ REPAIRED = {
     "energy_ratio_most": ("<=", 1.0),
 }
 TASKS = {
-    "walk": (walk, {"p_least": (">=", SIGNIFICANT)}),
-    "chicken": (chicken, {"ratio_worst": ("<=", 1.02), "p_least": (">=", SIGNIFICANT)}),
+    "walk": (walk, FLAT),
+    "chicken": (chicken, {"ratio_worst": ("<=", 1.02)} | FLAT),
     "planted_fork": (planted_fork, REPAIRED),
     "planted_chicken": (planted_chicken, REPAIRED),
     "storms": (storms, {"ratio_velocity": ("<=", 1.0), "ratio_persistence": ("<=", 1.0)}),

@@ -66,7 +66,7 @@ def pinned(key):
 
 
 def clipped(key):
-    return Clipped(gaussian(key), Bounds(low=0.0, high=jnp.array([np.inf, 0.5])))
+    return Clipped(gaussian(key), Bounds(low=0.0, high=jnp.array([np.inf, 1.0])))
 
 
 def categorical(key):

@@ -3,6 +3,7 @@
 import math
 
 import equinox as eqx
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from stochwm._storage import load_tree, save_tree
 from stochwm.calibration import (
     AdaptiveLevel,
     ByStep,
+    Spread,
     central_box,
     choose_starts,
     conformal_quantile,
@@ -26,7 +28,9 @@ from stochwm.calibration import (
 )
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal, DiagNormalMixture, LatentState
+from stochwm.envs import DreamEnv
 from stochwm.models import Markov, on_observations
+from stochwm.planning import cem
 from stochwm.testing import check_world_model
 from stochwm.transitions import AbstractTransition
 from tests.cases_models import distance, stays_near
@@ -141,6 +145,26 @@ def test_policies_of_observations_act_on_states_with_a_clock(by_step):
     _, future = imagine(by_step, policy, start, key=KEY, length=3)
     np.testing.assert_allclose(future.action[1:], -future.state.stoch[:-1])
     np.testing.assert_array_equal(future.state.deter, [1, 2, 3])
+
+
+def test_planners_and_environments_take_a_repaired_model_as_it_is(by_step):
+    spread_out = eqx.tree_at(lambda m: m.kernel, MODEL, Spread(MODEL.kernel, 2.0))
+    box = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    spaces = {"action_space": box, "observation_space": box}
+    seen = []
+    for model in (MODEL, spread_out, by_step):
+        options = {"num_candidates": 8, "num_elites": 2, "num_iterations": 1}
+        ends = {"action_low": -np.ones(1), "action_high": np.ones(1)}
+        plan = cem(model, model.start(jnp.ones(1)), key=KEY, horizon=2, **ends, **options)
+        assert np.isfinite(plan.actions).all()
+        env = DreamEnv(model, np.ones((1, 1)), max_steps=3, **spaces)
+        env.reset(seed=0)
+        observation, reward, *_, info = env.step(np.zeros(1, np.float32))
+        assert observation.shape == (1,)
+        assert np.isfinite(reward)
+        seen.append(info["aleatoric"])
+    by_hand = float(by_step.factor.values[0, 0])
+    np.testing.assert_allclose(np.sqrt(np.divide(seen[1:], seen[0])), [2.0, by_hand], rtol=1e-4)
 
 
 def test_a_model_by_step_is_saved_and_loaded(by_step, tmp_path):

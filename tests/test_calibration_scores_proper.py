@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy import stats
+from scipy.special import log_softmax, logsumexp, ndtr
 
 from stochwm.calibration import (
     brier,
@@ -20,7 +21,7 @@ from stochwm.calibration import (
     threshold_weighted_crps,
     variogram_score,
 )
-from stochwm.distributions import DiagNormalMixture, UniformBox
+from stochwm.distributions import Censored, DiagNormal, DiagNormalMixture, UniformBox
 
 NUMBER = 2000
 # The corners of a square; the truth uses two opposite ones, so that its dimensions are dependent.
@@ -110,6 +111,31 @@ def test_right_marginals_with_the_wrong_copula_have_the_same_crps(laws, values):
     assert np.abs(np.asarray(score(take(1))) - truth).max() > 0.1
 
 
+WALLS = {  # of max(N(0, 1), 0): half of its mass is at the wall
+    "truth": (0.0, 1.0, 0.0),
+    "too little at the wall": (0.5, 1.0, 0.0),
+    "none at the wall": (0.0, 1.0, -np.inf),
+    "wall elsewhere": (0.0, 1.0, -0.2),
+}
+
+
+@pytest.mark.parametrize("score", [log_score, lambda d, y: crps(d, y)[0]], ids=["log", "crps"])
+def test_a_wrong_atom_scores_worse(score):
+    values = np.maximum(np.random.default_rng(2).normal(size=(NUMBER, 1)), 0.0)
+    walls = jnp.array(list(WALLS.values()))[:, :, None]
+
+    @jax.jit
+    @jax.vmap
+    def table(loc, scale, low):
+        law = Censored(DiagNormal(loc, scale), low)
+        return jax.vmap(lambda y: score(law, y))(jnp.asarray(values))
+
+    truth, *others = np.asarray(table(*jnp.moveaxis(walls, 1, 0)), np.float64)
+    for other in others:
+        worse = other - truth
+        assert worse.mean() > 4 * worse.std() / np.sqrt(NUMBER)
+
+
 @pytest.mark.parametrize("score", [brier, ranked_probability])
 def test_true_probabilities_score_best(score):
     """In expectation over the classes, with nothing drawn."""
@@ -159,6 +185,13 @@ def slow_crps(logits, loc, scale, value):
     return near - 0.5 * np.einsum("nk,nl,nkld->nd", weights, weights, apart)
 
 
+def slow_log_score(logits, loc, scale, value):
+    """The same in float64, where it is finite for all."""
+    logits, loc, scale, value = (np.asarray(x, np.float64) for x in (logits, loc, scale, value))
+    parts = stats.norm.logpdf(value[:, None], loc, scale).sum(axis=-1)
+    return -logsumexp(parts + log_softmax(logits, axis=1), axis=1)
+
+
 def test_ten_thousand_random_mixtures_score_without_nan():
     logits, loc, scale, value = random_mixtures(10_000)
 
@@ -172,6 +205,7 @@ def test_ten_thousand_random_mixtures_score_without_nan():
             "kernel": kernel_score(law, value, bandwidth=0.5),
             "threshold": threshold_weighted_crps(law, value, lower=-1.0, upper=jnp.inf),
             "interval": interval_score(law, value, 0.9),
+            "quantile": quantile_score(law, value, jnp.array([0.01, 0.5])),
             "energy": energy_score(loc, value),
             "variogram": variogram_score(loc, value),
         }
@@ -183,6 +217,8 @@ def test_ten_thousand_random_mixtures_score_without_nan():
         assert np.isfinite(came).all(), name
     for slope in jax.tree.leaves(slopes):
         assert np.isfinite(slope).all()
+    exact = slow_log_score(logits, loc, scale, value)
+    np.testing.assert_allclose(scored["log"], exact, rtol=1e-5, atol=1e-4)
     assert (np.asarray(scored["crps"]) > 0).all()
     expected = slow_crps(logits, loc, scale, value)
     # float32 rounds what is near in units of the largest scale of the mixture.

@@ -18,6 +18,7 @@ from .factors import Factors, best_factors
 from .spread import spread
 from .starts import HORIZONS, MIN_STARTS, Starts, choose_starts
 
+STEPS = 4  # of a start, or as many more starts: what a factor is fitted to
 START_BATCH = 32  # starts whose particles advance at the same time
 
 
@@ -96,7 +97,9 @@ def fit_by_step(
         model: a world model over flat states whose predictions have `mean` and `affine`.
         holdout: episodes that the model was not trained on.
         horizons: the last step of each factor, increasing; the last factor holds ever after.
-        num_starts: at most this many starts.
+        num_starts: at most this many starts; up to four times as many for factors of fewer than
+            four steps. Where modes are narrow beside the distance between them, a factor that is
+            off by 1 % moves them noticeably.
         num_particles: a start, at least 2.
         key: for the particles.
 
@@ -114,21 +117,21 @@ def fit_by_step(
             f"horizons must lie inside the episodes of holdout, but only {long_enough} starts are "
             f"followed by {ends[-1]} steps; {MIN_STARTS} are needed."
         )
-    clouds = jnp.repeat(jnp.asarray(starts.state)[:, None], num_particles, axis=1)
-    before, rows = 0, []
+    rows = []
     for end in ends:
-        steps = range(before, end)
+        steps = range(len(rows), end)
+        starts = choose_starts(holdout, num_starts * -(-STEPS // len(steps)), ends[-1])
+        first = jnp.repeat(jnp.asarray(starts.state)[:, None], num_particles, axis=1)
+        here, _ = _roll(model, starts, first, rows, range(len(rows)), key)
 
-        def scores(factor, here=clouds, steps=steps):
-            return _roll(model, starts, here, factor, steps, key)[1]
+        def scores(factor, starts=starts, here=here, steps=steps):
+            return _roll(model, starts, here, [factor] * len(steps), steps, key)[1]
 
-        factor = best_factors(lambda f, of=scores: of(f).mean(axis=0), clouds.shape[-1])
+        factor = best_factors(lambda f, of=scores: of(f).mean(axis=0), first.shape[-1])
         if rows:
             better = _better(scores(factor) - scores(rows[-1]), starts.episode)
             factor = np.where(better, factor, rows[-1])
-        clouds, _ = _roll(model, starts, clouds, factor, steps, key)
         rows += [factor] * len(steps)
-        before = end
     return ByStep(model, np.stack(rows))
 
 
@@ -142,14 +145,14 @@ def _better(differences: np.ndarray, episode: np.ndarray) -> np.ndarray:
     return episode_intervals(differences, episode, level=0.8)[2] < 0
 
 
-def _roll(model, starts: Starts, clouds, factor, steps, key) -> tuple[Array, np.ndarray]:
-    """Clouds after some steps, and each start's share in the CRPS of these steps.
+def _roll(model, starts: Starts, clouds, factors, steps, key) -> tuple[Array, np.ndarray]:
+    """Clouds after some steps with a factor each, and each start's share in their CRPS.
 
     The scores, `[starts, dim]`, have as their mean that of the steps, each over the futures that
     last that long.
     """
     total = np.zeros((len(clouds), clouds.shape[-1]))
-    for step in steps:
+    for step, factor in zip(steps, factors, strict=True):
         there = starts.mask[:, step]
         real = (starts.action[:, step], starts.future[:, step])
         at = jax.random.fold_in(key, step)

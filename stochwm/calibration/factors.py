@@ -12,7 +12,7 @@ from ..transitions import AbstractConstant
 
 RANGE = 64.0  # factors from 1/64 to 64 are searched: over-confidence of 40 has been measured
 CANDIDATES = 9
-ROUNDS = 4  # each divides the bracket by 4: the last one resolves 0.8 %
+ROUNDS = 5  # each divides the bracket by 4: the last one resolves 0.2 %
 
 
 class Factors(AbstractConstant):

@@ -141,7 +141,8 @@ def _bends(part: Any) -> tuple[Array, Array] | None:
     core = part.members if isinstance(part, UniformMixture) else part
     if isinstance(core, Censored):
         free = UniformMixture(core.base) if isinstance(part, UniformMixture) else core.base
-        place, width = _bends(free)
+        inner: Any = _bends(free)  # of normals, which bend
+        place, width = inner
         ends = jnp.stack([core.low, core.high]).reshape(-1, place.shape[-1])
         # Where there is no bound, any bend that there is anyway.
         ends = jnp.where(jnp.isinf(ends), place[0], ends)

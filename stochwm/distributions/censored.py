@@ -157,15 +157,17 @@ class Censored(AbstractDistribution):
 
     def _parts(self) -> "Censored":
         """The censored components of a mixture, stacked."""
-        return over_components(lambda c: Censored(c, self.low, self.high), self.base.components())
+        return over_components(
+            lambda c: Censored(c, self.low, self.high), self._mixture.components()
+        )
 
     def _average(self, function: Any) -> Any:
         each = over_components(function, self._parts())
-        return jnp.tensordot(self.base.weights(), each, axes=1)
+        return jnp.tensordot(self._mixture.weights(), each, axes=1)
 
     def _responsibilities(self, value: Any) -> Float[Array, " components"]:
         each = over_components(lambda part: part.log_prob(value), self._parts())
-        return self.base.log_weights() + each
+        return self._mixture.log_weights() + each
 
     def _before(self, value: Any, key: PRNGKeyArray) -> Float[Array, " dim"]:
         """A draw of x given the value that clipping made of it."""
@@ -208,6 +210,12 @@ class Censored(AbstractDistribution):
     @property
     def _normal(self) -> DiagNormal:
         """The base, where it is no mixture."""
+        base: Any = self.base
+        return base
+
+    @property
+    def _mixture(self) -> AbstractMixture:
+        """The base, where it is one."""
         base: Any = self.base
         return base
 
