@@ -18,6 +18,7 @@ from stochwm.agents import (
     WorldSource,
     acting,
     dream_beside,
+    laprop,
     make_learner,
     make_update,
     three_adams,
@@ -313,6 +314,25 @@ def test_parts_learn_at_their_share_of_the_rate():
     for part, step in ((steps.model, 0.0), (steps.actor, -0.04), (steps.critic, -0.03)):
         for leaf in jax.tree.leaves(part):
             np.testing.assert_allclose(leaf, step, rtol=0.02)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e-3], ids=["free", "clipped"])
+def test_laprop_divides_before_it_averages(size):
+    """By hand (arXiv 2002.04839): Adam, which averages first, would give other steps.
+
+    Gradients count as 0.3 times as long as the weights at most (arXiv 2102.06171).
+    """
+    weight, seen = np.full((1, 2), size), np.array([[[1.0, -2.0]], [[10.0, 0.1]], [[0.5, 3.0]]])
+    optimizer = laprop(0.5, warmup=2)
+    state = optimizer.init(jnp.asarray(weight))
+    mean, square = np.zeros_like(weight), np.zeros_like(weight)
+    for i, gradient in enumerate(seen):
+        step, state = optimizer.update(jnp.asarray(gradient), state, jnp.asarray(weight))
+        clipped = gradient * min(1.0, 0.3 * np.linalg.norm(weight) / np.linalg.norm(gradient))
+        square = 0.999 * square + 0.001 * clipped**2
+        mean = 0.9 * mean + 0.1 * clipped / np.sqrt(square / (1 - 0.999 ** (i + 1)))
+        rate = 0.5 * min(1.0, i / 2)
+        np.testing.assert_allclose(step, -rate * mean / (1 - 0.9 ** (i + 1)), rtol=1e-4)
 
 
 def test_updates_move_every_parameter_and_nothing_else():
