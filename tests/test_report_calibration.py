@@ -292,3 +292,18 @@ def test_a_diagnosis_comes_back_from_disk(tmp_path):
         np.testing.assert_array_equal(now.episode, was.episode)
         for name, values in was.values.items():
             np.testing.assert_allclose(now.values[name], values, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.8990, 0.8999, "as they should be"),  # printed as 90 %
+        (0.8800, 0.8900, "too narrow"),
+        (0.9100, 0.9200, "too wide"),
+    ],
+)
+def test_what_is_off_by_less_than_is_printed_is_right(low, high, said):
+    curve = reliability(np.full((len(EPISODE), 2), 0.5), EPISODE)
+    level = int(np.abs(curve.level - 0.9).argmin())
+    low, high = (np.where(np.arange(len(curve.level)) == level, x, 0.0) for x in (low, high))
+    assert words.verdict(curve._replace(low=low, high=high)) == said
