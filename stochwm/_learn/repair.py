@@ -7,6 +7,7 @@ import numpy as np
 
 from .._storage import StorageError
 from ..calibration import Diagnosis, Scorecard
+from ..calibration.card_text import score_text
 from .calibration_words import LEVEL, at_level, percent, share, steps
 from .run import Run
 
@@ -115,8 +116,6 @@ def _about_energy(repair: Repair) -> list[str]:
 def score_cell(card: Scorecard, metric: str, horizon: int) -> str:
     """A score with its interval as a cell of a table."""
     try:
-        score = card.get(metric, horizon)
+        return score_text(card.get(metric, horizon))
     except KeyError:
         return "–"
-    interval = "" if np.isnan(score.low) else f" [{score.low:.3f}, {score.high:.3f}]"
-    return f"{score.value:.3f}{interval}"

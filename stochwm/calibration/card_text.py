@@ -26,7 +26,7 @@ def card_text(scores: Sequence[Any], skipped: Sequence[str]) -> str:
     rows = [["metric", "steps ahead", *(title(of) for of in sources)]]
     for metric, horizon in keys:
         found = [cells.get((metric, horizon, of)) for of in sources]
-        rows.append([metric, str(horizon), *map(_cell, found)])
+        rows.append([metric, str(horizon), *map(score_text, found)])
     lines = aligned(rows)
     shown = dict.fromkeys(metric for metric, _ in keys if metric in METRICS)
     if any(not math.isnan(score.low) for score in scores):
@@ -57,7 +57,8 @@ def number(value: float) -> str:
     return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
-def _cell(score: Any) -> str:
+def score_text(score: Any) -> str:
+    """A score with its interval; nothing where there is none."""
     if score is None:
         return ""
     if math.isnan(score.low):
