@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from .rehearsal import Rehearsal
 
-NUM_CHAINS = 3
+NUM_CHAINS = 4
 PILOT = 5  # one in so many episodes proposes thresholds, the others test them
 
 Test: TypeAlias = Callable[[Rehearsal, float], float]
@@ -21,7 +21,7 @@ def largest_proved(rehearsal: Rehearsal, test: Test, confidence: float) -> float
 
     Learn-then-Test (Angelopoulos et al. 2022, arXiv 2110.01052) with fixed-sequence testing, as
     what is promised need not fail more and more as the threshold grows: the first fifth of the
-    episodes proposes three chains of thresholds, the others test each from its strictest on, up
+    episodes proposes four chains of thresholds, the others test each from its strictest on, up
     to the first that fails. All that is proved is true with probability `confidence`.
     """
     pilot = num_pilot(len(rehearsal.level))
@@ -68,10 +68,10 @@ def _last_proved(rehearsal: Rehearsal, chain: list[float], test: Test, bound: fl
 def _proposed(statistic: Float[np.ndarray, "episodes particles horizon"]) -> list[list[float]]:
     """Chains of thresholds, each up to the one that trusts everything.
 
-    They begin where half or most of the first steps are trusted, or half of all steps: a strict
-    threshold leaves few steps to be judged by, and a chain ends with the first test that fails.
+    They begin where half or most of the first steps are trusted, or a tenth or half of all steps: a
+    strict threshold leaves few steps to be judged by, and a chain ends with the first test that
+    fails.
     """
-    first = statistic[:, :, 0]
-    begins = (np.quantile(first, 0.5), np.quantile(first, 0.9), np.median(statistic))
+    begins = *np.quantile(statistic[:, :, 0], [0.5, 0.9]), *np.quantile(statistic, [0.1, 0.5])
     later = np.quantile(statistic, np.linspace(0, 1, 41)[1:])
     return [[float(b), *map(float, later[later > b]), math.inf] for b in begins]
