@@ -17,7 +17,6 @@ from stochwm.training import default_optimizer, fit, negative_log_likelihood
 from stochwm.transitions import Categorical, Ensemble, MixtureDensity
 
 FRESH, HORIZON, PARTICLES = 500, 20, 32
-FEW = 4  # episodes of training where models are to be too sure
 ALARM_HOLDOUTS, ALARM_EPISODES = 25, 100  # each hold-out is judged on fresh episodes of its own
 COVER_HOLDOUTS, COVER_EPISODES = 5, 500
 WORLD_OF = {
@@ -40,25 +39,12 @@ def promises(seed: int) -> dict[str, float]:
     return result | {"over_most": max(off)}
 
 
-def few_data(seed: int) -> dict[str, float]:
-    """The same of models of little data, which are too sure of themselves."""
-    result, off = {}, []
-    for name in ("fork", "chicken"):
-        uneven = name == "chicken"
-        measured = of_world(WORLD_OF[name](), seed, HORIZON, uneven=uneven, episodes=FEW)
-        off += [measured.pop("over_most")]
-        result |= {f"{name}_{key}": value for key, value in measured.items()}
-    return result | {"over_most": max(off)}
-
-
-def of_world(
-    world, seed: int, horizon: int, *, uneven: bool, episodes: int = 100
-) -> dict[str, float]:
+def of_world(world, seed: int, horizon: int, *, uneven: bool) -> dict[str, float]:
     """What is measured on one world; `over_most` counts binomial half-widths above a promise."""
     law = Markov(Law(world, None))
     train, validation, pool, fresh = (
         simulate(world, law, number, seed=4 * seed + i, steps=2 * horizon)
-        for i, number in enumerate((episodes, 20, ALARM_HOLDOUTS * ALARM_EPISODES, FRESH))
+        for i, number in enumerate((100, 20, ALARM_HOLDOUTS * ALARM_EPISODES, FRESH))
     )
     model = learned(world, train, validation, seed, 0.1 if uneven else 0.0)
     result, over = {}, []

@@ -9,7 +9,6 @@ pendulum         Trained from slow starts, asked from fast ones; the same along 
 promises         `FalseAlarm`, `Coverage` and `Calibration` on 500 fresh episodes of four worlds:
                  how far a rate is above the promised one, in half-widths of its binomial 95 %
                  interval.
-few_data         The same of models of four episodes on Fork and Wet-Chicken, which are too sure.
 long             1,000 steps on Fork, Galton, Pendulum and Wet-Chicken: distance to the law with and
                  without a guard, after one-step and multi-step training, and trusted horizons
                  over those at which the law really leaves the model's regions too often, or is too
@@ -25,7 +24,7 @@ import sys
 
 from _drift_cost import cost
 from _drift_long import long
-from _drift_promises import few_data, promises
+from _drift_promises import promises
 from _drift_shift import chicken_shift, pendulum
 from _report import run_tasks
 
@@ -36,7 +35,6 @@ TASKS = {
     ),
     "pendulum": (pendulum, {"auroc_cumulative_50": (">=", 0.979), "auroc_least": (">=", 0.5)}),
     "promises": (promises, {"over_most": ("<=", 1.0)}),
-    "few_data": (few_data, {"over_most": ("<=", 1.0)}),
     "long": (
         long,
         {
