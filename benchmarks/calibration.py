@@ -26,7 +26,8 @@ same futures, and the least of all times their number (Bonferroni).
 
 import sys
 
-from _calibration_data import rain, storms
+from _calibration_data import storms
+from _calibration_rain import rain
 from _calibration_worlds import SIGNIFICANT, chicken, planted_chicken, planted_fork, walk
 from _report import run_tasks
 
