@@ -26,6 +26,7 @@ from stochwm.agents import (
     v1_tiny,
     v3_tiny,
 )
+from stochwm.agents.actors import OneHotActor
 from stochwm.agents.dreamer import (
     Dream,
     dream_from,
@@ -34,8 +35,9 @@ from stochwm.agents.dreamer import (
     range_of,
     replayed_returns,
 )
+from stochwm.agents.exploring import Explorer, explore
 from stochwm.agents.train_dreamer import _Job
-from stochwm.data import flat_space
+from stochwm.data import RandomPolicy, flat_space
 from stochwm.distributions import SymlogNormal, symexp
 from stochwm.drift import DriftGuard, epistemic_variance
 from stochwm.envs import Doors, WorldEnv
@@ -68,6 +70,7 @@ V1 = v1_tiny(latent=NormalLatent(3), **SMALL)
 WORLD = Doors(stages=1, doors=2)
 SOURCE = WorldSource(WORLD, 2)
 SPACES = SOURCE.observation_space, SOURCE.action_space
+RANDOM = RandomPolicy(SPACES[1])
 
 
 @cache
@@ -132,6 +135,27 @@ def test_a_greedy_agent_takes_the_most_probable_action():
         place = SOURCE.start(0)
         steps = SOURCE.collect(act, agent, memory, place, key=KEY, length=16)[2]
         assert np.all(steps.action[..., 1] == 1) == greedy
+
+
+def test_an_explorer_remembers_what_it_did():
+    """This actor would always take action 1, and three draws of four are its own."""
+    where = lambda a: (a.actor.output.weight, a.actor.output.bias)  # noqa: E731
+    agent = learner(V3).agent
+    agent = eqx.tree_at(where, agent, (jnp.zeros_like(where(agent)[0]), jnp.array([-99.0, 99.0])))
+    explorer = Explorer(dataclasses.replace(agent, actor_head=OneHotActor((2,))), RANDOM, 0.25)
+    _, memory = acting(agent, SOURCE)
+
+    @eqx.filter_jit
+    def steps(explorer, key):
+        start = jax.tree.map(lambda x: x[0], memory)
+        seen, first = jnp.eye(SPACES[0].size)[0], jnp.asarray(True)
+        return jax.vmap(lambda key: explore(explorer, start, seen, first, key=key))(
+            jax.random.split(key, 4_000)
+        )
+
+    after, action, _ = steps(explorer, KEY)
+    np.testing.assert_array_equal(after.action, action)
+    assert abs(np.mean(action[:, 0]) - 0.25 / 2) < 4 * np.sqrt(0.125 * 0.875 / 4_000)
 
 
 # --- what a dream is worth --------------------------------------------------------------------
@@ -370,7 +394,7 @@ def test_presets_differ_where_the_papers_do():
 
 
 # --- whole runs -------------------------------------------------------------------------------
-HEADS = dataclasses.replace(V3, prior_heads=2)
+HEADS = dataclasses.replace(V3, prior_heads=2, exploration=0.5)
 GUARD = DriftGuard(epistemic_variance, 0.01)
 RUNS = {
     "world": (WORLD, V3, None),
@@ -424,5 +448,7 @@ def test_impossible_numbers_are_refused():
         train_dreamer(WORLD, dataclasses.replace(V3, prefill=2), steps=16, progress=False)
     with pytest.raises(ValueError, match="capacity must be at least prefill"):
         train_dreamer(WORLD, dataclasses.replace(V3, capacity=8), steps=16, progress=False)
+    with pytest.raises(ValueError, match="exploration must be a share"):
+        train_dreamer(WORLD, dataclasses.replace(V3, exploration=1.5), steps=16, progress=False)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         train_dreamer(WORLD, V3, steps=0, progress=False)

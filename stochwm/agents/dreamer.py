@@ -53,6 +53,8 @@ class DreamerConfig:
         normalise_returns: whether advantages are divided by the range of returns, if above 1 (V3).
         entropy: weight of the actor's entropy, in units of (normalised) return a nat.
         unimix: uniform part of a discrete policy.
+        exploration: share of actions that are drawn uniformly while experience is collected; dreams
+            have none.
         slow_critic: what a slowly following critic is for.
         replay_critic: weight of the critic's loss on real rewards.
         optimizer: makes the optimiser of a `Dreamer` from the learning rate.
@@ -87,6 +89,7 @@ class DreamerConfig:
     normalise_returns: bool = True
     entropy: float = 3e-4
     unimix: float = 0.01
+    exploration: float = 0.0
     replay_critic: float = 0.3
     batch_size: int = 16
     sequence_length: int = 16

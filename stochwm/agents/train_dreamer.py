@@ -21,8 +21,9 @@ from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .dreamer import Dreamer, DreamerConfig, Learner, Memory, Metrics, act, make_update
 from .dreamer_build import make_learner
 from .errors import check_row
+from .exploring import Explorer, act_at_random, explore
 from .replay import Replay, add, cut, empty_replay, sample
-from .source import AbstractSource, make_source
+from .source import AbstractSource, Act, make_source
 from .steps import Finished, Running, episode_returns
 
 CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
@@ -151,6 +152,10 @@ class _Job:
                 f"prefill must be at least num_envs x sequence_length = {least} steps, so that "
                 f"there is a sequence to learn from, but is {config.prefill}."
             )
+        if not 0 <= config.exploration <= 1:
+            raise ValueError(
+                f"exploration must be a share from 0 to 1, but is {config.exploration}."
+            )
         if config.capacity < config.prefill:
             raise ValueError(
                 f"capacity must be at least prefill = {config.prefill}, but is {config.capacity}."
@@ -181,10 +186,8 @@ class _Job:
         if restart:
             place = self.source.start(seed_of(self.seed, chunk))
             replay = cut(replay)
-        at_random = chunk * self.steps_per_chunk < self.config.prefill
         memory, place, steps, _ = self.source.collect(
-            act_at_random if at_random else act,
-            self.random if at_random else state.learner.agent,
+            *self._behaviour(state),
             state.memory,
             place,
             key=key_act,
@@ -197,6 +200,13 @@ class _Job:
             learner, metrics = _learn(learner, replay, keys, *self.guard, self.config)
         state = Progress(learner, replay, memory, place, running, jnp.asarray(chunk + 1))
         return state, finished, metrics
+
+    def _behaviour(self, state: Progress) -> tuple[Act, PyTree]:
+        """How experience is collected, and what by."""
+        if int(state.chunk) * self.steps_per_chunk < self.config.prefill:
+            return act_at_random, self.random
+        agent, share = state.learner.agent, self.config.exploration
+        return (explore, Explorer(agent, self.random, share)) if share > 0 else (act, agent)
 
 
 @partial(jax.jit, donate_argnums=0, static_argnames=("watch", "config"))
@@ -221,11 +231,6 @@ def _learn(
 
     learner, metrics = jax.lax.scan(step, learner, keys)
     return learner, jax.tree.map(jnp.mean, metrics)
-
-
-def act_at_random(policy: RandomPolicy, memory, observation, is_first, *, key):
-    """An `Act` that ignores what it sees."""
-    return memory, policy(observation, key=key), None
 
 
 def _row(
