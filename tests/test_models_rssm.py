@@ -220,6 +220,24 @@ def test_the_discount_head_learns_less_than_one_and_says_one():
     np.testing.assert_allclose(least, -p * np.log(p) - (1 - p) * np.log(1 - p), rtol=1e-3)
 
 
+def test_each_row_is_scored_on_what_came_with_it():
+    """Its state has seen its observation; reward and end are those on arrival there."""
+    filled = 0.3 * jax.random.normal(KEY, MODEL.reward_head.output.weight.shape)
+    model = eqx.tree_at(lambda m: m.reward_head.output.weight, MODEL, filled)
+    rows = eqx.tree_at(lambda r: r.is_terminal, sequence(), jnp.arange(TIME) == 3)
+    terms = jax.jit(lambda key: rssm_loss(model, rows, divergence=plain_kl, key=key))(KEY)
+    for t in range(TIME):
+        state = take(terms.state, t)
+        features = model.features(state)
+        observation = -model.decode(state).log_prob(rows.observation[t])
+        reward = model.reward_scalar.loss(model.reward_head(features), rows.reward[t])
+        p = jax.nn.sigmoid(model.discount_head(features)[0])
+        goes_on = 0.0 if t == 3 else 1 - 1 / 333
+        end = -goes_on * np.log(p) - (1 - goes_on) * np.log(1 - p)
+        found = terms.observation[t], terms.reward[t], terms.discount[t]
+        np.testing.assert_allclose(found, (observation, reward, end), rtol=1e-4)
+
+
 def test_actions_beyond_their_bounds_count_as_the_bound():
     of = lambda *action: MODEL.transition(MODEL.initial(), jnp.array(action)).deter  # noqa: E731
     np.testing.assert_allclose(of(2.0, 1.0), of(9.0, 4.0), rtol=1e-6)
