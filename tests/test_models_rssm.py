@@ -188,11 +188,14 @@ def test_dreaming_is_filtering_where_the_posterior_is_the_prior():
         return replay(model, start, rows.action[:-1], key=key)[1]
 
     # Filtering draws row 1 with the key of step 1, dreaming with that of step 0: so compare what
-    # follows from the same draw.
+    # follows from the same draw, here and at every later row.
     dreamt = dream(MODEL, start, KEY)
     np.testing.assert_allclose(dreamt.state.deter[0], seen.state.deter[1], rtol=1e-6)
-    prior = MODEL.transition(start, rows.action[0]).stoch
-    np.testing.assert_allclose(prior.logits, seen.aux[0].stoch.logits[1], rtol=1e-5, atol=1e-6)
+    before = jax.tree.map(lambda x: x[:-1], seen.state)
+    ahead = eqx.filter_jit(eqx.filter_vmap(MODEL.transition))(before, rows.action[:-1])
+    np.testing.assert_allclose(ahead.deter, seen.state.deter[1:], rtol=1e-5, atol=1e-6)
+    priors = seen.aux[0].stoch.logits[1:]
+    np.testing.assert_allclose(ahead.stoch.logits, priors, rtol=1e-5, atol=1e-6)
 
 
 def test_embeddings_beforehand_change_nothing():
