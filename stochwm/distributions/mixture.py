@@ -48,10 +48,8 @@ class AbstractMixture(AbstractDistribution):
 
     def noise(self, *, seed: PRNGKeyArray) -> MixtureNoise:
         key_choice, key_draw = jax.random.split(seed)
-        components = self.components()
-        number = jax.tree.leaves(components)[0].shape[:1]
-        draw = take(components, 0).noise(seed=key_draw)
-        return MixtureNoise(jax.random.gumbel(key_choice, number), draw)
+        gumbel = jax.random.gumbel(key_choice, self.log_weights().shape)
+        return MixtureNoise(gumbel, self.component(0).noise(seed=key_draw))
 
     def push(self, noise: MixtureNoise) -> Any:
         log_weights = self.log_weights()
