@@ -167,9 +167,9 @@ for name, share in shares.items():
 bars(shares)
 
 # %% [markdown]
-# **What to see.** Black marks are the law. Frequencies are less of a problem than one might think:
-# all three are near. What the mixtures paid for above is the shape: components that have to stand
-# for two combinations are too wide, and rare ones get none.
+# **What to see.** Black marks are the law. The mixture of 16 and the codes are near. The mixture of
+# 8 takes from the likeliest combinations and gives to rare ones: a component that has to stand for
+# two of them is wide, and its draws fall between them too.
 #
 # ## When the sum can no longer be done
 #
