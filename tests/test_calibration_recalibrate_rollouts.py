@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from stochwm import imagine, replay
 from stochwm._storage import load_tree, save_tree
+from stochwm.agents.returns import lambda_returns
 from stochwm.calibration import (
     AdaptiveLevel,
     ByStep,
@@ -147,22 +148,28 @@ def test_policies_of_observations_act_on_states_with_a_clock(by_step):
     np.testing.assert_array_equal(future.state.deter, [1, 2, 3])
 
 
-def test_planners_and_environments_take_a_repaired_model_as_it_is(by_step):
+def test_planners_critics_and_environments_take_a_repaired_model_as_it_is(by_step):
     spread_out = eqx.tree_at(lambda m: m.kernel, MODEL, Spread(MODEL.kernel, 2.0))
     box = gymnasium.spaces.Box(-1.0, 1.0, (1,))
     spaces = {"action_space": box, "observation_space": box}
-    seen = []
+    seen, promised = [], []
     for model in (MODEL, spread_out, by_step):
         options = {"num_candidates": 8, "num_elites": 2, "num_iterations": 1}
         ends = {"action_low": -np.ones(1), "action_high": np.ones(1)}
         plan = cem(model, model.start(jnp.ones(1)), key=KEY, horizon=2, **ends, **options)
         assert np.isfinite(plan.actions).all()
+        still = lambda state, *, key: jnp.zeros(1)  # noqa: E731
+        _, future = imagine(model, still, model.start(jnp.ones(1)), key=KEY, length=3)
+        value = jax.vmap(lambda state, model=model: jnp.sum(model.observed(state)))(future.state)
+        promised.append(lambda_returns(future.reward, 0.9 * future.discount, value, 0.9))
         env = DreamEnv(model, np.ones((1, 1)), max_steps=3, **spaces)
         env.reset(seed=0)
         observation, reward, *_, info = env.step(np.zeros(1, np.float32))
         assert observation.shape == (1,)
         assert np.isfinite(reward)
         seen.append(info["aleatoric"])
+    assert np.isfinite(promised).all()
+    assert (np.asarray(promised[0]) != np.asarray(promised[1:])).all()  # of other dreams
     by_hand = float(by_step.factor.values[0, 0])
     np.testing.assert_allclose(np.sqrt(np.divide(seen[1:], seen[0])), [2.0, by_hand], rtol=1e-4)
 

@@ -216,6 +216,9 @@ def test_an_optimiser_may_begin_with_an_infinity():
         wants_value.init, lambda u, s, p=None: wants_value.update(u, s, p, value=jnp.array(1.0))
     )
     assert run(0, optimizer=patched, steps=10, max_bad_steps=1).steps == 10
+    stays = optax.GradientTransformation(lambda p: jnp.array(jnp.inf), lambda u, s, p=None: (u, s))
+    fitted = run(0, optimizer=optax.chain(SGD, stays), steps=10, max_bad_steps=1)
+    assert fitted.history[-1]["skipped"] == 0
 
 
 # --- validation ---------------------------------------------------------------------------------

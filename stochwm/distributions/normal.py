@@ -245,7 +245,7 @@ def sum_last(x: Float[Array, "*batch dim"]) -> Float[Array, "*batch"]:
 
     A sum proper would be fused with what makes its terms, and on a CPU take those one by one. The
     fewer operations make the terms, the sooner they are taken as vectors: logarithms are summed by
-    themselves. The density of a rollout's draws took a third of it before, and takes a tenth.
+    themselves.
     """
     return jnp.dot(x, jnp.ones(x.shape[-1], x.dtype), precision="highest")
 

@@ -138,7 +138,7 @@ def make_chunk(
             carry = (params, opt_state, skipped, bad_steps, going)
             return carry, Trace(jnp.where(finite, value, 0.0), finite, ~going)
 
-        # What begins infinite, as an optimiser's best loss so far may, is allowed to stay so.
+        # What begins infinite, as an optimiser's best loss so far may, is not watched.
         watched = _finite((params, opt_state))
         begin = (params, opt_state, skipped, bad_steps, jnp.array(True))
         # Drawn for all steps at once: so few numbers a step cost more in calls than in hashes.
