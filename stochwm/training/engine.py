@@ -128,7 +128,7 @@ def make_chunk(
 
         def step(carry, drawn):
             params, opt_state, skipped, bad_steps, going = carry
-            new, value, grads = update(params, opt_state, fixed, data, *drawn)
+            value, grads, new = _learn(loss, optimizer, params, opt_state, fixed, data, *drawn)
             finite = jnp.all(_finite((value, grads))) & jnp.all(_finite(new) | ~watched)
             bad_steps = jnp.where(going, jnp.where(finite, 0, bad_steps + 1), bad_steps)
             going = bad_steps < max_bad_steps
@@ -146,27 +146,8 @@ def make_chunk(
         (*after, _), trace = jax.lax.scan(step, begin, drawn)
         evaluation = jnp.array(jnp.inf)
         if validation is not None:
-            evaluation = evaluate(after[0], fixed, validation, key_validation)
+            evaluation = _evaluate(loss, after[0], fixed, validation, key_validation)
         return tuple(after), trace, evaluation
-
-    def update(params, opt_state, fixed, data, index, key):
-        batch = jax.tree.map(lambda x: x[index], data)
-        keys = jax.random.split(key, batch_size)
-
-        def mean_loss(params):
-            model = eqx.combine(params, fixed)
-            return jnp.mean(jax.vmap(lambda x, k: loss(model, x, key=k))(batch, keys))
-
-        value, grads = eqx.filter_value_and_grad(mean_loss)(params)
-        updates, new_opt_state = optimizer.update(grads, opt_state, params)
-        return (eqx.apply_updates(params, updates), new_opt_state), value, grads
-
-    def evaluate(params, fixed, validation, key):
-        model = eqx.combine(params, fixed)
-        # The same noise at every evaluation, so that they can be compared.
-        keys = jax.random.split(key, jax.tree.leaves(validation)[0].shape[0])
-        one = lambda inputs: loss(model, inputs[0], key=inputs[1])  # noqa: E731
-        return jnp.mean(jax.lax.map(one, (validation, keys), batch_size=EVALUATION_BATCH))
 
     @eqx.filter_jit(donate="all-except-first")
     def run(inputs: Inputs, state: TrainState, steps: int):
@@ -196,6 +177,29 @@ def make_chunk(
         return whole((state, jax.tree.map(jnp.transpose, trace)), devices)
 
     return run
+
+
+def _learn(loss, optimizer, params, opt_state, fixed, data, index, key):
+    """The mean loss of a batch, its gradient, and parameters and optimiser state after it."""
+    batch = jax.tree.map(lambda x: x[index], data)
+    keys = jax.random.split(key, len(index))
+
+    def mean_loss(params):
+        model = eqx.combine(params, fixed)
+        return jnp.mean(jax.vmap(lambda x, k: loss(model, x, key=k))(batch, keys))
+
+    value, grads = eqx.filter_value_and_grad(mean_loss)(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return value, grads, (eqx.apply_updates(params, updates), opt_state)
+
+
+def _evaluate(loss, params, fixed, validation, key):
+    """The mean loss of held-out examples."""
+    model = eqx.combine(params, fixed)
+    # The same noise at every evaluation, so that they can be compared.
+    keys = jax.random.split(key, jax.tree.leaves(validation)[0].shape[0])
+    one = lambda inputs: loss(model, inputs[0], key=inputs[1])  # noqa: E731
+    return jnp.mean(jax.lax.map(one, (validation, keys), batch_size=EVALUATION_BATCH))
 
 
 def _draw_batch(data, rows, batch_size, key) -> Int[Array, " batch"]:
