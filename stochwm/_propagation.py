@@ -28,6 +28,9 @@ from .transitions import Ensemble, MomentMatched
 CHUNK = 16_384
 """Particles that a device takes at once: hidden layers of 200 units then fit in 100 MB."""
 
+AHEAD = 2**17
+"""Steps of particles whose keys are made before the first step, 2 MB of them."""
+
 
 def imagine_particles(
     model: AbstractWorldModel,
@@ -104,21 +107,23 @@ def imagine_ts1(
         model, policy = shared
 
         def step(states, inputs):
-            time, turn, shift = inputs
+            drawn, turn, shift = inputs
 
             def of_member(alone, states, keys):
-                return _vmapped_step(alone, policy, save, record)(states, keys, time)
+                return _vmapped_step(alone, policy, save, record)(states, keys)
 
             # All members at once: taken one by one within a step, they would have too little work.
-            states, row = _over_members(jax.vmap, of_member, model, _rotate(states, turn), keys)
+            states = _rotate(states, turn)
+            states, row = _over_members(jax.vmap, of_member, model, states, keys_at(drawn))
             return states, _rotate(row, -shift)
 
         states, keys, shifts = batched
         states, keys = _swap((states, keys))
+        keys_at, drawn = _keys_by_step(keys, length)
         # Particles stay where their last member found them. Keys belong to the places, not to the
         # particles: no two particles share one at any step.
         turns = jnp.diff(shifts, axis=1, prepend=0)
-        inputs = step_times(length), turns.T, shifts.T
+        inputs = drawn, turns.T, shifts.T
         last, trajectory = _scan(step, states, inputs, unroll=unroll, axis=2)
         return _swap((_rotate(last, -shifts[:, -1]), trajectory))
 
@@ -203,9 +208,10 @@ def _imagine_all(
 ):
     """`vmap(imagine)`, as a scan of vmapped steps."""
     advance = _vmapped_step(model, policy, save, record, guard)
-    step = lambda carry, time: advance(carry, keys, time)  # noqa: E731
+    keys_at, drawn = _keys_by_step(keys, length)
+    step = lambda carry, drawn: advance(carry, keys_at(drawn))  # noqa: E731
     start = jax.vmap(lambda state: start_carry(state, guard))(states)
-    carry, trajectory = _scan(step, start, step_times(length), unroll=unroll, axis=1)
+    carry, trajectory = _scan(step, start, drawn, unroll=unroll, axis=1)
     return last_state(carry, guard), trajectory
 
 
@@ -232,12 +238,31 @@ def _scan(step, carry, inputs, *, unroll, axis):
     return carry, rows
 
 
+def _keys_by_step(keys, length):
+    """`keys_at` and `inputs`, of which `keys_at(inputs[t])` are the keys of step t.
+
+    A hash of few numbers costs most in calls, so that those of all steps are taken at once, unless
+    they would fill memory.
+    """
+
+    def keys_at(time):
+        at = step_keys
+        for _ in keys.shape:
+            at = jax.vmap(at, (0, None))
+        return at(keys, time)
+
+    times = step_times(length)
+    if keys.size * length > AHEAD:
+        return keys_at, times
+    return identity, jax.vmap(keys_at)(times)
+
+
 def _vmapped_step(model, policy, save, record, guard=None):
-    """One step of each particle, `(carries, keys, time) -> (carries, rows)`."""
+    """One step of each particle, `(carries, keys) -> (carries, rows)`; see `step_keys`."""
     act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
     draw = lambda keys: keys[1]  # noqa: E731
     one = make_step(model, act, draw, save, record, guard)
-    return jax.vmap(lambda carry, key, time: one(carry, step_keys(key, time)), (0, 0, None))
+    return jax.vmap(one)
 
 
 def _run(block, shared, batched, like, devices, chunk):

@@ -24,7 +24,9 @@ from stochwm.transitions import (
     Standardiser,
     moment_matched,
 )
+from stochwm.transitions.activations import silu
 from tests.cases_models import ACTION, STATE, TRANSITIONS, ensemble, gaussian, standardised
+from tests.precision import x64
 
 KEY = jax.random.key(0)
 
@@ -284,3 +286,19 @@ def test_an_abstract_transition_cannot_be_made():
 def test_default_networks_have_the_size_asked_for():
     network = Gaussian(2, 1, width=8, depth=1, key=KEY).network
     assert [layer.weight.shape for layer in network.layers] == [(8, 3), (4, 8)]
+
+
+def test_our_silu_is_that_of_jax_with_its_gradient():
+    x = jnp.concatenate([jnp.linspace(-40.0, 40.0, 4_001), jnp.array([-1e4, -1e-6, 0.0, 1e4])])
+    allowed = 3e-7 * jnp.maximum(1.0, jnp.abs(x))
+    assert jnp.all(jnp.abs(silu(x) - jax.nn.silu(x)) < allowed)
+    slope, expected = (jax.vmap(jax.grad(f))(x) for f in (silu, jax.nn.silu))
+    assert jnp.all(jnp.abs(slope - expected) < allowed)
+    assert jnp.isnan(silu(jnp.array(jnp.nan)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
+def test_our_silu_of_another_precision_is_jaxs_own(dtype):
+    with x64():
+        x = jnp.linspace(-9.0, 9.0, 101, dtype=dtype)
+        assert jnp.array_equal(silu(x), jax.nn.silu(x))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..distributions import AbstractSampler
+from .activations import silu
 
 Network = Callable[[Float[Array, " features"]], Float[Array, " outputs"]]
 """A network of one example: `[state_size + action_size] -> [outputs]`."""
@@ -58,7 +59,7 @@ def make_network(
             raise ValueError(f"{name} must be at least {least}, but is {size}.")
     features = state_size + action_size
     if network is None:
-        return eqx.nn.MLP(features, outputs, width, depth, activation=jax.nn.silu, key=key)
+        return eqx.nn.MLP(features, outputs, width, depth, activation=silu, key=key)
     try:
         result = eqx.filter_eval_shape(network, jax.ShapeDtypeStruct((features,), jnp.float32))
         came = str(getattr(result, "shape", type(result).__name__))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..distributions import AutoregressiveBins, OneHotCategoricals
+from .activations import silu
 from .base import AbstractTransition, Network, join, make_network
 
 
@@ -122,9 +123,7 @@ class _BinHead(eqx.Module):
     mlp: eqx.nn.MLP
 
     def __init__(self, features, dim, num_bins, width, *, key):
-        self.mlp = eqx.nn.MLP(
-            features + 2 * dim, num_bins, width, 1, activation=jax.nn.silu, key=key
-        )
+        self.mlp = eqx.nn.MLP(features + 2 * dim, num_bins, width, 1, activation=silu, key=key)
 
     def __call__(
         self, context: Float[Array, " features"], previous: Float[Array, " dim"], d: Int[Array, ""]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import DiagNormal, DiagNormalMixture, LatentSampler, OneHotCategoricals, unimix
+from .activations import silu
 from .base import (
     MIN_SCALE,
     AbstractTransition,
@@ -97,7 +98,7 @@ class DiscreteLatent(AbstractTransition):
         codes = sum(self.groups)
         self.prior_head = eqx.nn.Linear(features, codes, key=key_prior)
         self.posterior_head = eqx.nn.MLP(
-            features + state_size, codes, width, 1, activation=jax.nn.silu, key=key_posterior
+            features + state_size, codes, width, 1, activation=silu, key=key_posterior
         )
         self.decoder = _Decoder(
             features, self.groups, state_size, width, check_min_scale(min_scale), key=key_decoder
@@ -157,7 +158,7 @@ class _Decoder(eqx.Module):
     def __call__(
         self, context: Float[Array, " features"], code: Float[Array, " codes"]
     ) -> DiagNormal:
-        hidden = jax.nn.silu(self.from_context(context) + self.from_code(code))
+        hidden = silu(self.from_context(context) + self.from_code(code))
         loc, raw = jnp.split(self.to_normal(hidden), 2)
         return DiagNormal(code @ self.anchors + loc, to_scale(raw, self.min_scale))
 
