@@ -32,6 +32,7 @@ from stochwm.agents.dreamer import (
     dream_from,
     loss_of_actor,
     loss_of_critic,
+    make_optimizer,
     range_of,
     replayed_returns,
 )
@@ -330,6 +331,38 @@ def test_the_optimizer_is_told_the_learning_rate():
     assert told == [0.5, 0.5]
 
 
+def test_rates_settle_between_two_steps_of_the_environment():
+    """8 updates in every 16 steps, the first of which are the prefill."""
+    config = dataclasses.replace(V3, optimizer=optax.sgd, learning_rate=0.5, settle=(32, 64))
+    optimizer, ones = make_optimizer(config), {"weight": jnp.ones(2)}
+    state, sizes = optimizer.init(ones), []
+    for _ in range(40):
+        step, state = optimizer.update(ones, state, ones)
+        sizes.append(-float(step["weight"][0]))
+    expected = 0.5 * np.clip((32 - np.arange(40)) / 16, 0, 1)
+    np.testing.assert_allclose(sizes, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("prefill", [16, 24, 48])
+def test_updates_are_foretold(prefill):
+    config = dataclasses.replace(V3, prefill=prefill, train_ratio=8.0)
+    history = train_dreamer(WORLD, config, steps=96, progress=False, log_every=16).history
+    assert [config.updates_by(row["env_steps"]) for row in history] == [
+        row["updates"] for row in history
+    ]
+
+
+def test_nothing_is_learned_once_settled():
+    config = dataclasses.replace(V3, settle=(16, 48))
+    before, after, more = (
+        train_dreamer(WORLD, config, steps=steps, progress=False).agent for steps in (48, 64, 32)
+    )
+    same = jax.tree.map(jnp.array_equal, *(eqx.filter(x, eqx.is_array) for x in (before, after)))
+    assert all(jax.tree.leaves(same))
+    other = jax.tree.map(jnp.array_equal, *(eqx.filter(x, eqx.is_array) for x in (before, more)))
+    assert not all(jax.tree.leaves(other))
+
+
 def test_parts_learn_at_their_share_of_the_rate():
     """The first step of Adam is the rate, whatever the gradient."""
     agent = partition_trainable(learner(V3).agent)[0]
@@ -450,5 +483,8 @@ def test_impossible_numbers_are_refused():
         train_dreamer(WORLD, dataclasses.replace(V3, capacity=8), steps=16, progress=False)
     with pytest.raises(ValueError, match="exploration must be a share"):
         train_dreamer(WORLD, dataclasses.replace(V3, exploration=1.5), steps=16, progress=False)
+    for settle in [(8, 8), (-1, 8)]:
+        with pytest.raises(ValueError, match="settle must be two numbers of steps"):
+            train_dreamer(WORLD, dataclasses.replace(V3, settle=settle), steps=16, progress=False)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         train_dreamer(WORLD, V3, steps=0, progress=False)

@@ -26,6 +26,8 @@ from .returns import lambda_returns
 from .slow_critic import SlowCritic
 from .steps import Steps
 
+CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
+
 
 @dataclasses.dataclass(frozen=True)
 class DreamerConfig:
@@ -59,6 +61,9 @@ class DreamerConfig:
         replay_critic: weight of the critic's loss on real rewards.
         optimizer: makes the optimiser of a `Dreamer` from the learning rate.
         learning_rate: of the world model; the optimiser says what the others learn at.
+        settle: steps of the environment, `(from, to)`, in which all learning rates fall linearly to
+            zero; None: they never do. At a constant rate a model keeps moving about the law, most
+            where it has seen least. After `to` nothing is learned.
         batch_size: sequences that are replayed for an update.
         sequence_length: their rows.
         train_ratio: replayed steps for each step of the environment.
@@ -73,6 +78,7 @@ class DreamerConfig:
     slow_critic: SlowCritic
     optimizer: Callable[[float], optax.GradientTransformation]
     learning_rate: float = 4e-4
+    settle: tuple[int, int] | None = None
     deter: int = 128
     width: int = 64
     depth: int = 2
@@ -102,6 +108,23 @@ class DreamerConfig:
     def gamma(self) -> float:
         """The discount factor of a step."""
         return 1 - 1 / self.horizon
+
+    @property
+    def steps_per_chunk(self) -> int:
+        """Steps of the environment between updates, all copies together."""
+        return CHUNK * self.num_envs
+
+    @property
+    def updates_per_chunk(self) -> int:
+        """As many as the train ratio asks for, at least 1."""
+        replayed = self.batch_size * self.sequence_length
+        return max(1, round(self.steps_per_chunk * self.train_ratio / replayed))
+
+    def updates_by(self, steps: int) -> int:
+        """Updates in so many steps of the environment: none before the last of the prefill."""
+        size = self.steps_per_chunk
+        chunks = steps // size - -(-self.prefill // size) + 1
+        return max(0, chunks) * self.updates_per_chunk
 
 
 class Dreamer(eqx.Module):
@@ -189,6 +212,16 @@ def act(
 
 
 # --- learning ---------------------------------------------------------------------------------
+def make_optimizer(config: DreamerConfig) -> optax.GradientTransformation:
+    """The optimiser of the choices, whose steps shrink where it settles."""
+    optimizer = config.optimizer(config.learning_rate)
+    if config.settle is None:
+        return optimizer
+    start, end = (config.updates_by(steps) for steps in config.settle)
+    share = optax.linear_schedule(1.0, 0.0, max(1, end - start), transition_begin=start)
+    return optax.chain(optimizer, optax.scale_by_schedule(share))
+
+
 def make_update(
     config: DreamerConfig, guard: AbstractGuard | None = None
 ) -> Callable[..., tuple[Learner, Metrics]]:
@@ -199,7 +232,7 @@ def make_update(
         guard: cuts dreams where they are not to be trusted: the actor then learns from returns
             that end there.
     """
-    optimizer = config.optimizer(config.learning_rate)
+    optimizer = make_optimizer(config)
 
     def update(learner: Learner, batch: Steps, *, key: PRNGKeyArray) -> tuple[Learner, Metrics]:
         trainable: Any

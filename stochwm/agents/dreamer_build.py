@@ -22,7 +22,7 @@ from ..models import (
 )
 from ..training import partition_trainable
 from .actors import make_actor_head
-from .dreamer import Dreamer, DreamerConfig, Learner
+from .dreamer import Dreamer, DreamerConfig, Learner, make_optimizer
 
 ACTOR_SCALE = 0.01  # of the initial output weights: a first policy that is all but uniform
 PATCH_FEATURES = 16
@@ -73,7 +73,7 @@ def make_learner(
     )
     agent = Dreamer(model, actor, critic, head, config.scalar)
     trainable: Any = partition_trainable(agent)[0]
-    opt_state = config.optimizer(config.learning_rate).init(trainable)
+    opt_state = make_optimizer(config).init(trainable)
     # A copy: two leaves of what is donated must not share a buffer.
     slow = jax.tree.map(jnp.copy, critic)
     return Learner(agent, slow, opt_state, jnp.zeros(()), jnp.zeros(()), jnp.asarray(0))

@@ -18,15 +18,13 @@ from .._guard import AbstractGuard
 from ..data import RandomPolicy
 from .acting import acting
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
-from .dreamer import Dreamer, DreamerConfig, Learner, Memory, Metrics, act, make_update
+from .dreamer import CHUNK, Dreamer, DreamerConfig, Learner, Memory, Metrics, act, make_update
 from .dreamer_build import make_learner
 from .errors import check_row
 from .exploring import Explorer, act_at_random, explore
 from .replay import Replay, add, cut, empty_replay, sample
 from .source import AbstractSource, Act, make_source
 from .steps import Finished, Running, episode_returns
-
-CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
 
 
 class TrainedDreamer(NamedTuple):
@@ -141,9 +139,7 @@ class _Job:
     ):
         self.source, self.config, self.seed = source, config, seed
         self.key = jax.random.key(seed)
-        self.steps_per_chunk = CHUNK * config.num_envs
-        replayed = config.batch_size * config.sequence_length
-        self.updates = max(1, round(self.steps_per_chunk * config.train_ratio / replayed))
+        self.steps_per_chunk, self.updates = config.steps_per_chunk, config.updates_per_chunk
         self.random = RandomPolicy(source.action_space)
         self.guard = eqx.partition(guard, eqx.is_array)
         least = config.num_envs * config.sequence_length
@@ -155,6 +151,11 @@ class _Job:
         if not 0 <= config.exploration <= 1:
             raise ValueError(
                 f"exploration must be a share from 0 to 1, but is {config.exploration}."
+            )
+        if config.settle is not None and not 0 <= config.settle[0] < config.settle[1]:
+            raise ValueError(
+                f"settle must be two numbers of steps, the first from 0 to below the second, but "
+                f"is {config.settle}."
             )
         if config.capacity < config.prefill:
             raise ValueError(
