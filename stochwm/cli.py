@@ -114,7 +114,7 @@ def calibrate(
 @app.command
 def drift(
     run: tyro.conf.Positional[Path],
-    promise: Literal["false-alarm", "coverage"] = "false-alarm",
+    promise: Literal["false-alarm", "coverage", "calibration"] = "false-alarm",
     rate: float | None = None,
     risk: float | None = None,
     horizon: int | None = None,
@@ -127,9 +127,11 @@ def drift(
     Args:
         run: the run folder.
         promise: `false-alarm` bounds how often futures of known situations are flagged, `coverage`
-            how often what comes is outside the model's 90 % region while a future is trusted.
+            how often what comes is outside the model's 90 % region while a future is trusted;
+            `calibration` also forbids regions that are too wide, at 50 and at 90 %.
         rate: of false alarms; by default 5 %, or the lowest that the episodes allow.
-        risk: how much more often than 10 % it may be outside; by default 5 points.
+        risk: how much more often than 10 % it may be outside, or of `calibration` how far the
+            share inside may be from 50 and 90 % either way; by default 5 points.
         horizon: steps of a future; by default the longest horizon of the run.
         cumulative: compare the sum of disagreement over all steps so far, not each step.
     """

@@ -11,12 +11,19 @@ import pytest
 from stochwm import imagine
 from stochwm._learn import LearnConfig, Run
 from stochwm._learn.chosen_promise import chosen_promise, least_episodes
-from stochwm._learn.drift_section import drift_sections, findings
+from stochwm._learn.drift_section import drift_sections, findings, table_rows
 from stochwm._learn.guards import guard_like, guard_notes, promise_of
 from stochwm._learn.watched import load_watched, panels_of
-from stochwm._storage import StorageError, load_tree, save_tree
+from stochwm._storage import StorageError, load_metadata, load_tree, save_tree
 from stochwm.data import FlatSpace, RandomPolicy
-from stochwm.drift import Coverage, DriftGuard, FalseAlarm, InUnits, epistemic_variance
+from stochwm.drift import (
+    Calibration,
+    Coverage,
+    DriftGuard,
+    FalseAlarm,
+    InUnits,
+    epistemic_variance,
+)
 from tests.cases_models import same_bits
 from tests.cases_runs import command_line, untrained_run
 
@@ -99,11 +106,40 @@ def test_the_promise_of_coverage(run, stochwm, monkeypatch):
     assert findings(run).promise == Coverage(0.9, 0.4, horizon=4)
 
 
+def test_the_promise_of_calibration(run, stochwm):
+    code, printed = stochwm("drift", run.path, "--promise", "calibration", "--risk", "0.45")
+    assert code == 0
+    printed, found = " ".join(printed.split()), findings(run)
+    assert found.promise == Calibration(0.45, horizon=4)
+    for text in (
+        "inside 50 % regions, promised 5 to 95 %",
+        "inside 90 % regions, promised 45 to 100 %",
+        "with a confidence of 90 %",
+        "neither too narrow nor too wide",
+    ):
+        assert text in printed
+        assert text.split(",")[0] in page(run)
+    nothing = bool(np.isneginf(found.guard.threshold))
+    assert [share is None for share in found.notes["inside"]] == [nothing, nothing]
+
+
+def test_shares_of_a_trusted_future_are_shown(run, stochwm):
+    stochwm("drift", run.path, "--promise", "calibration", "--risk", "0.45")
+    found = findings(run)
+    for shares, text in (([0.52, 0.93], "52 %"), ([None, None], "nothing is trusted")):
+        rows = dict(table_rows(found._replace(notes=found.notes | {"inside": shares})))
+        assert rows["inside 50 % regions, found"] == text
+
+
 GUARDS = {
     "scaled": DriftGuard(InUnits(epistemic_variance, np.array([0.5, 2.0])), 0.25, cumulative=True),
     "plain": DriftGuard(epistemic_variance, -np.inf),
 }
-PROMISES = [FalseAlarm(0.1, horizon=7), Coverage(0.8, 0.1, horizon=3, confidence=0.95)]
+PROMISES = [
+    FalseAlarm(0.1, horizon=7),
+    Coverage(0.8, 0.1, horizon=3, confidence=0.95),
+    Calibration(0.1, horizon=3, levels=(0.3, 0.8)),
+]
 
 
 @pytest.mark.parametrize("promise", PROMISES)
@@ -114,7 +150,7 @@ def test_every_guard_comes_back_from_disk(tmp_path, name, promise):
     loaded = load_tree(tmp_path / "guard", guard_like(notes))
     assert same_bits(loaded, GUARDS[name])
     assert loaded.cumulative == GUARDS[name].cumulative
-    assert promise_of(notes) == promise
+    assert promise_of(load_metadata(tmp_path / "guard")) == promise
 
 
 def test_one_hot_blocks_are_one_panel():
@@ -147,6 +183,8 @@ def test_the_default_rate_fits_the_episodes(made):
         ),
         (["--promise", "coverage"], "a risk of 0.05 needs at least"),
         (["--promise", "coverage", "--rate", "0.1"], "rate says nothing to the promise 'coverage'"),
+        (["--promise", "calibration"], "a risk of 0.05 needs at least"),
+        (["--promise", "calibration", "--rate", "0.1"], "rate says nothing to the promise 'calib"),
         (["--risk", "0.1"], "risk says nothing to the promise 'false-alarm'"),
         (["--horizon", "0"], "horizon must be a whole number of steps"),
         (["--promise", "magic"], 2),

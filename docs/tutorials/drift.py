@@ -218,4 +218,5 @@ print(f"trusted for {np.median(horizons['as in the data']):.0f} steps in either 
 # 60 held-out episodes, and those must be of the world as it is now. `Calibration` sees clouds that
 # are too wide as well.
 #
-# For a run of `stochwm learn`, `stochwm drift RUN` does all this and adds it to the report.
+# For a run of `stochwm learn`, `stochwm drift RUN` does all this and adds it to the report;
+# `--promise coverage` and `--promise calibration` make the other two.

@@ -1,16 +1,20 @@
 """Which promise the episodes of a run can carry."""
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ..data import Episodes
-from ..drift import AbstractPromise, Coverage, FalseAlarm, Rehearsal
+from ..drift import AbstractPromise, Calibration, Coverage, FalseAlarm, Rehearsal
 from .held_out import too_few
 from .run import Run
 
 RATE, RISK = 0.05, 0.05
+OF_RISK = {"coverage": Coverage, "calibration": Calibration}
+CONCERNS = {"false-alarm": "rate", "coverage": "risk", "calibration": "risk"}
 MIN_EPISODES = 2
 
 
@@ -28,25 +32,26 @@ def chosen_promise(
     Args:
         run: whose longest horizon is taken where none is given.
         holdout: episodes that the threshold is fitted to.
-        kind: "false-alarm" or "coverage".
+        kind: "false-alarm", "coverage" or "calibration".
         rate: of false alarms; by default 5 %, or the lowest that so many episodes allow.
-        risk: of `Coverage`, 5 points by default.
+        risk: of `Coverage` and `Calibration`, 5 points by default.
         horizon: steps.
 
     Raises:
-        ValueError: numbers that belong to the other promise or are out of range, or too few
+        ValueError: numbers that belong to another promise or are out of range, or too few
             episodes, in words that say what is possible.
     """
-    foreign = {"false-alarm": ("risk", risk), "coverage": ("rate", rate)}.get(kind)
-    if foreign is None:
-        raise ValueError(f"promise must be 'false-alarm' or 'coverage', but is {kind!r}.")
-    if foreign[1] is not None:
-        raise ValueError(f"{foreign[0]} says nothing to the promise {kind!r}: leave it out.")
+    if kind not in CONCERNS:
+        raise ValueError(f"promise must be one of {', '.join(CONCERNS)}, but is {kind!r}.")
+    for name, value in (("rate", rate), ("risk", risk)):
+        if value is not None and name != CONCERNS[kind]:
+            raise ValueError(f"{name} says nothing to the promise {kind!r}: leave it out.")
     horizon = max(run.config.horizons) if horizon is None else horizon
     if holdout.num_episodes < MIN_EPISODES:
         raise too_few(run, f"the promise {kind!r}", holdout, MIN_EPISODES)
-    if kind == "coverage":
-        return _coverage(run, holdout, RISK if risk is None else risk, horizon), []
+    if kind in OF_RISK:
+        make = functools.partial(OF_RISK[kind], horizon=horizon)
+        return _of_risk(run, holdout, make, RISK if risk is None else risk), []
     lowest = math.ceil(1000 / (holdout.num_episodes + 1)) / 1000
     if rate is None and lowest > RATE:
         note = (
@@ -63,11 +68,13 @@ def chosen_promise(
     return promise, []
 
 
-def _coverage(run: Run, holdout: Episodes, risk: float, horizon: int) -> Coverage:
-    promise = Coverage(risk=risk, horizon=horizon)
+def _of_risk(
+    run: Run, holdout: Episodes, make: Callable[..., Coverage | Calibration], risk: float
+) -> Coverage | Calibration:
+    promise = make(risk=risk)
     if _enough(promise, holdout.num_episodes):
         return promise
-    tried = (Coverage(risk=r / 100, horizon=horizon) for r in range(1, round(100 * promise.level)))
+    tried = (make(risk=r / 100) for r in range(1, 90))  # more, at a level of .9, forbids nothing
     able = next((p.risk for p in tried if _enough(p, holdout.num_episodes)), None)
     instead = "" if able is None else f"They could show --risk {able:g}, if all goes well."
     raise too_few(run, f"a risk of {risk:g}", holdout, least_episodes(promise), instead)

@@ -1,9 +1,11 @@
 """Fit a guard to the model of a run on its validation episodes, and say how long it trusts."""
 
+from typing import Any
+
 import jax
 
 from .._storage import save_tree
-from ..drift import Coverage, DriftGuard, rehearse
+from ..drift import Calibration, Coverage, DriftGuard, Rehearsal, rehearse
 from .chosen_promise import chosen_promise
 from .drift_section import findings, to_text
 from .guards import guard_notes
@@ -31,9 +33,9 @@ def drift(
 
     Args:
         run: a finished run.
-        promise: "false-alarm" or "coverage", see `stochwm.drift`.
+        promise: "false-alarm", "coverage" or "calibration", see `stochwm.drift`.
         rate: of false alarms; by default 5 %, or the lowest that the episodes allow.
-        risk: of `Coverage`, 5 points by default.
+        risk: of `Coverage` and `Calibration`, 5 points by default.
         horizon: steps of a future; by default the longest horizon of the run.
         cumulative: compare the sum over all steps so far instead of each step.
         progress: whether to say what is being done.
@@ -61,19 +63,21 @@ def drift(
             f"a guard compares the means that members predict, which the family {family!r} does "
             f"not give: {error}"
         ) from error
-    outside = None
-    if isinstance(kept, Coverage):
+    record = {"episodes": holdout.num_episodes, "notes": notes + notes_on(parts)}
+    if isinstance(kept, Coverage | Calibration):
         options = {"cumulative": cumulative, "horizon": kept.horizon, "num_particles": PARTICLES}
         seen = rehearse(model, test, guard.measure, key=key, **options)
-        rollouts = kept.outside(seen, float(guard.threshold))
-        outside = float(rollouts.mean()) if len(rollouts) else None
-    record = {
-        "episodes": holdout.num_episodes,
-        "outside": outside,
-        "notes": notes + notes_on(parts),
-    }
+        record |= _found(kept, seen, float(guard.threshold))
     save_tree(run.path / GUARD, guard, guard_notes(guard, kept) | record)
     say(f"imagining futures from {test.num_episodes} test episodes under it")
     watch(run, guard, test, kept.horizon)
     say(f"report: {write_report(run)}")
     return to_text(findings(run))
+
+
+def _found(promise: Coverage | Calibration, seen: Rehearsal, threshold: float) -> dict[str, Any]:
+    """How often what came was outside, or inside at each level; None if nothing is trusted."""
+    mean = lambda rollouts: float(rollouts.mean()) if len(rollouts) else None  # noqa: E731
+    if isinstance(promise, Coverage):
+        return {"outside": mean(promise.outside(seen, threshold))}
+    return {"inside": [mean(promise.inside(seen, threshold, level)) for level in promise.levels]}

@@ -1,11 +1,12 @@
 """The section of the report that says until when the model's imagination can be trusted."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._storage import load_metadata
-from ..drift import Coverage, DriftGuard, FalseAlarm
+from ..drift import Calibration, Coverage, DriftGuard, FalseAlarm
 from ..envs import render_video
 from .calibration_words import percent
 from .futures import snap
@@ -25,7 +26,7 @@ class Findings(NamedTuple):
     """A guard, what it promises, and what it did."""
 
     guard: DriftGuard
-    promise: FalseAlarm | Coverage
+    promise: FalseAlarm | Coverage | Calibration
     notes: dict[str, Any]
     watched: Watched
 
@@ -63,6 +64,8 @@ def table_rows(found: Findings) -> tuple[tuple[str, str], ...]:
 
 def _promised(found: Findings) -> tuple[tuple[str, str], ...]:
     promise = found.promise
+    if isinstance(promise, Calibration):
+        return tuple(_two_sided(found, promise))
     if isinstance(promise, FalseAlarm):
         flagged = f"flagged within {_plural(promise.horizon)}"
         promised, measured = promise.rate, percent(found.watched.flagged)
@@ -73,6 +76,19 @@ def _promised(found: Findings) -> tuple[tuple[str, str], ...]:
         (f"{flagged}, promised", f"at most {100 * promised:.3g} %"),
         (f"{flagged}, found", measured),
     )
+
+
+def _two_sided(found: Findings, promise: Calibration) -> Iterator[tuple[str, str]]:
+    """Two rows a level: between which shares, and what was found."""
+    for level, share in zip(promise.levels, found.notes["inside"], strict=True):
+        inside = f"inside {percent(level)} regions"
+        yield f"{inside}, promised", _between(promise, level)
+        yield f"{inside}, found", _share(share)
+
+
+def _between(promise: Calibration, level: float) -> str:
+    low, high = max(level - promise.risk, 0.0), min(level + promise.risk, 1.0)
+    return f"{100 * low:.3g} to {100 * high:.3g} %"
 
 
 def sentences(found: Findings) -> list[str]:
@@ -96,6 +112,17 @@ def sentences(found: Findings) -> list[str]:
             f"{100 * promise.rate:.3g} % are flagged within {_plural(promise.horizon)}. So a flag "
             "says: the model does not know this situation."
         )
+    elif isinstance(promise, Calibration):
+        each = " and ".join(
+            f"inside its {percent(level)} region {_between(promise, level)} of the time"
+            for level in promise.levels
+        )
+        said += [
+            f"Promised, with a confidence of {percent(promise.confidence)}: over the trusted part "
+            f"of a future, what really comes is {each}.",
+            "So a trusted cloud is neither too narrow nor too wide; how sharp it could be, the "
+            "promise does not say.",
+        ]
     else:
         said.append(
             f"Promised, with a confidence of {percent(promise.confidence)}: over the "

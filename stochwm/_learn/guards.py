@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from ..drift import (
     AbstractPromise,
+    Calibration,
     Coverage,
     DriftGuard,
     FalseAlarm,
@@ -14,7 +15,7 @@ from ..drift import (
 )
 
 _MEASURES = {"epistemic_variance": epistemic_variance}
-_PROMISES = {"false-alarm": FalseAlarm, "coverage": Coverage}
+_PROMISES = {"false-alarm": FalseAlarm, "coverage": Coverage, "calibration": Calibration}
 
 
 def guard_notes(guard: DriftGuard, promise: AbstractPromise) -> dict[str, Any]:
@@ -38,7 +39,10 @@ def guard_like(notes: dict[str, Any]) -> DriftGuard:
     return DriftGuard(measure, 0.0, cumulative=notes["cumulative"])
 
 
-def promise_of(notes: dict[str, Any]) -> FalseAlarm | Coverage:
+def promise_of(notes: dict[str, Any]) -> FalseAlarm | Coverage | Calibration:
     """The promise that the threshold keeps."""
-    numbers = dict(notes["promise"])
+    numbers: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+        for name, value in notes["promise"].items()
+    }
     return _PROMISES[numbers.pop("kind")](**numbers)
