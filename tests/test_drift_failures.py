@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 from stochwm.calibration import energy_score, kernel_density, pit, pit_tests, rank_of
 from stochwm.distributions import DiagNormal, UniformMixture
 from stochwm.drift import (
+    Accuracy,
     Calibration,
     Coverage,
     MutualInformation,
@@ -82,5 +83,7 @@ def test_a_cloud_of_all_that_ever_happens_is_calibrated():
     rehearsal = Rehearsal(np.cumsum(np.ones((300, 1, 6)), -1), np.asarray(levels, float))
     for promise in (Coverage(risk=0.1, horizon=6), Calibration(0.1, horizon=6)):
         assert promise.threshold(rehearsal) == np.inf
-    error = jax.vmap(energy_score)(clouds[:, 5], came[:, 5])
+    error = jax.vmap(jax.vmap(energy_score))(clouds, came)
     assert float(jnp.mean(error)) > 0.5  # a radius is 1, and right would be 0
+    seen = rehearsal._replace(distance=2 * np.asarray(error, float))
+    assert Accuracy(0.5, horizon=6).threshold(seen) < 1  # nothing is trusted

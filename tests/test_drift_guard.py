@@ -15,6 +15,7 @@ from stochwm.calibration import conformal_quantile
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal
 from stochwm.drift import (
+    Accuracy,
     Calibration,
     Coverage,
     DriftGuard,
@@ -164,7 +165,7 @@ def test_unwatched_futures_have_no_trusted_horizon():
 
 
 # --- promises ---------------------------------------------------------------------------------
-def rehearsed(episodes, *, key=KEY, particles=16, **options):
+def rehearsed(episodes, *, key=KEY, particles=16, unit=None, **options):
     return rehearse(
         world(**options),
         episodes,
@@ -173,6 +174,7 @@ def rehearsed(episodes, *, key=KEY, particles=16, **options):
         horizon=HORIZON,
         key=key,
         num_particles=particles,
+        unit=unit,
     )
 
 
@@ -191,7 +193,7 @@ def test_false_alarms_come_as_rarely_as_promised(fresh):
     for rate in (0.05, 0.1):
         promise, flagged, naive = FalseAlarm(rate, horizon=HORIZON), [], []
         for i in range(25):
-            held = Rehearsal(*(part[40 * i : 40 * i + 40] for part in pool))
+            held = pool.part(slice(40 * i, 40 * i + 40))
             final = fresh.statistic[20 * i : 20 * i + 20, :, -1]
             flagged.append(np.mean(final > promise.threshold(held)))
             by_step = np.quantile(held.statistic[:, :, 0], 1 - rate)
@@ -218,6 +220,60 @@ def test_coverage_holds_over_the_trusted_part(fresh, risk):
     assert np.mean(unguarded) > promise.allowed + 4 * np.std(unguarded) / math.sqrt(500)
     trusted = np.mean(fresh.statistic <= threshold)
     assert trusted > 0.3
+
+
+def leaving(number: int, seed: int, steps: int = 40) -> Rehearsal:
+    """Distances that grow, sooner in some rollouts, where the guard sees more."""
+    rng = np.random.default_rng(seed)
+    pace = rng.lognormal(0, 1, (number, 1, 1)) * np.arange(1.0, steps + 1)
+    seen = pace * rng.lognormal(0, 0.2, (number, 4, 1))
+    return Rehearsal(seen, np.zeros((number, steps)), pace[:, 0])
+
+
+def test_futures_are_seldom_trusted_longer_than_they_are_near():
+    """Thresholds of 100 hold-outs of 30 episodes, each held against fresh episodes of its own."""
+    for rate in (0.05, 0.1):
+        promise, too_long, share = Accuracy(10.0, rate, horizon=40), [], []
+        for seed in range(100):
+            threshold = promise.threshold(leaving(30, seed))
+            fresh = leaving(50, 1_000 + seed)
+            trusted = np.sum(fresh.statistic <= threshold, axis=-1)
+            near = promise.near(fresh)[:, None]
+            too_long.append(np.mean(trusted > near))
+            share.append(np.median(trusted / np.maximum(near, 1)))
+        assert np.mean(too_long) < rate + binomial(rate, 5000)
+        assert np.mean(too_long) > rate - 1 / 31 - binomial(rate, 5000)  # not by trusting nothing
+        assert np.mean(share) > 0.6
+
+
+def test_one_particle_is_trusted_too_long_from_where_it_is_too_far():
+    """Of 58 episodes one may be trusted too long at 5 %: 2.95 with the one that comes, rounded."""
+    rehearsal = leaving(58, 0)
+    rehearsal = rehearsal._replace(statistic=rehearsal.statistic[:, :1])
+    near = np.argmax(rehearsal.distance > 3.0, axis=1)
+    values = np.sort(rehearsal.statistic[np.arange(58), 0, near])
+    threshold = Accuracy(3.0, horizon=40).threshold(rehearsal)
+    assert values[0] < threshold < values[1]
+    np.testing.assert_allclose(threshold, values[1], rtol=1e-6)
+
+
+def test_a_distance_that_never_is_too_large_is_trusted_for_good():
+    rehearsal = leaving(60, 0)
+    assert Accuracy(1e6, horizon=40).threshold(rehearsal) == math.inf
+    blind = rehearsal._replace(statistic=np.zeros_like(rehearsal.statistic))
+    assert Accuracy(10.0, horizon=40).threshold(blind) < 0  # a guard that sees nothing
+    with pytest.raises(ValueError, match="measured the distance"):
+        Accuracy(1.0, horizon=40).threshold(rehearsal._replace(distance=None))
+
+
+def test_the_distance_to_what_came_is_in_units_and_ends_with_the_episode():
+    episodes = real_episodes(6, 7, length=5)
+    rehearsal, of_one = rehearsed(episodes), rehearsed(episodes, unit=1.0)
+    assert np.isnan(rehearsal.distance[:, 5:]).all()
+    unit = np.std(episodes.observation, axis=0)[0]
+    np.testing.assert_allclose(rehearsal.distance * unit, of_one.distance, rtol=1e-3, atol=1e-5)
+    narrow = rehearsed(episodes, unit=1.0, particles=2, key=jax.random.key(3))
+    assert (narrow.distance[:, 0] < 6 * NOISE).all()
 
 
 def drifting(number: int, seed: int, *, wide: bool, steps: int = 30) -> Rehearsal:
@@ -348,6 +404,8 @@ NONE = Rehearsal(np.zeros((9, 2, 5)), np.zeros((9, 5)))
         (lambda: Coverage(1.0, horizon=5), "level"),
         (lambda: Coverage(0.3, 0.4, horizon=5), "below level"),
         (lambda: Coverage(confidence=2.0, horizon=5), "confidence"),
+        (lambda: Accuracy(0.0, horizon=5), "tolerance"),
+        (lambda: Accuracy(1.0, horizon=5).threshold(NONE), "least 19"),
         (lambda: Calibration(0.0, horizon=5), "risk"),
         (lambda: Calibration(0.96, horizon=5, levels=(0.95,)), "forbid something"),
         (lambda: Calibration(horizon=5, levels=()), "forbid something"),

@@ -1,5 +1,6 @@
 """Until when can this imagination be trusted? How far the members of an ensemble disagree."""
 
+from .accuracy import Accuracy as Accuracy
 from .auroc import auroc as auroc
 from .betting import p_value_of_mean as p_value_of_mean
 from .calibration import Calibration as Calibration

@@ -13,7 +13,7 @@ from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
 from .members import Measure
 from .promises import AbstractPromise
-from .rehearsal import rehearse
+from .rehearsal import rehearse, units_of
 from .variance import epistemic_variance
 from .wrappers import InUnits
 
@@ -76,7 +76,7 @@ class DriftGuard(AbstractGuard):
             model: a world model over flat observations, a filter of them, or a transition, on an
                 ensemble.
             holdout: episodes that the model was not trained on.
-            promise: `FalseAlarm`, `Coverage` or `Calibration`.
+            promise: `FalseAlarm`, `Coverage`, `Calibration` or `Accuracy`.
             key: picks the starts, and draws.
             measure: `measure(prediction)`; by default the variance of the members' means in units
                 of the held-out observations, which costs least. The promise is exact for a
@@ -125,5 +125,4 @@ def standard_measure(episodes: Episodes) -> Measure:
     """
     if any(episodes.observation_space.one_hot):
         return epistemic_variance
-    spread = np.std(episodes.observation, axis=0)
-    return InUnits(epistemic_variance, np.where(spread > 0, spread, 1.0))
+    return InUnits(epistemic_variance, units_of(episodes))

@@ -25,7 +25,7 @@ def largest_proved(rehearsal: Rehearsal, test: Test, confidence: float) -> float
     to the first that fails. All that is proved is true with probability `confidence`.
     """
     pilot = num_pilot(len(rehearsal.level))
-    rest = Rehearsal(*(part[pilot:] for part in rehearsal))
+    rest = rehearsal.part(slice(pilot, None))
     bound = significance(confidence)
     return max(
         _last_proved(rest, chain, test, bound) for chain in _proposed(rehearsal.statistic[:pilot])

@@ -1,6 +1,6 @@
 """Imagined futures from held-out episodes, under the actions that were really taken."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from .._rollout import replay, step_keys, step_times
 from ..calibration import Starts, kernel_density, rank_of, start_states
 from ..calibration.open_loop import begins
 from ..data import Episodes, check_spaces
+from ..distributions import energy_score
 from ..models import AbstractWorldModel
 from .members import Measure
 
@@ -25,11 +26,19 @@ class Rehearsal(NamedTuple):
     level: Float[np.ndarray, "episodes horizon"]
     """Mass of the smallest region of the model's cloud that reaches what really came, in (0, 1);
     NaN after the end of an episode."""
+    distance: Float[np.ndarray, "episodes horizon"] | None = None
+    """Energy distance of the model's cloud to what really came, in units of the observations;
+    infinite where the cloud is not finite, NaN after the end of an episode."""
 
     @property
     def horizon(self) -> int:
         """Steps of each future."""
         return self.statistic.shape[-1]
+
+    def part(self, episodes: Any) -> "Rehearsal":
+        """That of some of the episodes: a slice, indices or a mask."""
+        distance = None if self.distance is None else self.distance[episodes]
+        return Rehearsal(self.statistic[episodes], self.level[episodes], distance)
 
 
 def rehearse(
@@ -41,6 +50,7 @@ def rehearse(
     horizon: int,
     key: PRNGKeyArray,
     num_particles: int,
+    unit: Any = None,
 ) -> Rehearsal:
     """Imagine from one random start of each episode, under its recorded actions.
 
@@ -48,7 +58,8 @@ def rehearse(
     predicts of its latent state, as a guard sees it, and ranked by observations drawn in that.
 
     A start has `horizon` steps of its episode to come, or all of them where the episode is shorter.
-    The level is the rank of what came by the density of the cloud around it (`kernel_density`).
+    The level is the rank of what came by the density of the cloud around it (`kernel_density`), the
+    distance twice the energy score of the cloud.
 
     Args:
         model: a world model over flat observations, or a filter of them, whose predictions
@@ -59,6 +70,8 @@ def rehearse(
         horizon: steps, at least 1.
         key: picks the starts, and draws.
         num_particles: futures from each start, at least 2.
+        unit: of the distance, a number or one a dimension, `[observation]`; by default the spread
+            of `episodes`, or 1 where they are one-hot.
 
     Raises:
         TypeError: `measure` does not take what the model predicts.
@@ -75,11 +88,20 @@ def rehearse(
     keys = jax.random.split(key, len(starts.state))
     states = start_states(model, episodes, starts.row, key=key, num_particles=num_particles)
     rows = jax.tree.map(jnp.asarray, (states, starts.action, starts.future, keys))
-    measured, level = _imagined(model, measure, rows, num_particles)
+    unit = jnp.asarray(units_of(episodes) if unit is None else unit, float)
+    measured, level, distance = _imagined(model, measure, unit, rows, num_particles)
+    distance = np.nan_to_num(np.asarray(distance, float), nan=np.inf, posinf=np.inf)
     measured = np.where(starts.mask[:, None], np.asarray(measured, float), -np.inf)
-    return Rehearsal(
-        running(measured, cumulative), np.where(starts.mask, np.asarray(level, float), np.nan)
-    )
+    lasting = lambda x: np.where(starts.mask, np.asarray(x, float), np.nan)  # noqa: E731
+    return Rehearsal(running(measured, cumulative), lasting(level), lasting(distance))
+
+
+def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
+    """The spread of each number over the episodes; 1 where there is none, or they are one-hot."""
+    spread = np.std(episodes.observation, axis=0)
+    if any(episodes.observation_space.one_hot):
+        return np.ones_like(spread)
+    return np.where(spread > 0, spread, 1.0)
 
 
 def running(measured: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
@@ -108,7 +130,7 @@ def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> St
 
 
 @eqx.filter_jit
-def _imagined(model, measure, rows, num_particles: int) -> tuple[Array, Array]:
+def _imagined(model, measure, unit, rows, num_particles: int) -> tuple[Array, Array, Array]:
     def one(row):
         state, actions, future, key = row
         key_future, key_ties = jax.random.split(key)
@@ -127,7 +149,9 @@ def _imagined(model, measure, rows, num_particles: int) -> tuple[Array, Array]:
         keys = jax.random.split(key_future, num_particles)
         measured, states = jax.vmap(particle)(begins(model, state, num_particles), keys)
         keys = jax.random.split(key_ties, len(future))
+        clouds = jnp.swapaxes(states, 0, 1)
         rank = jax.vmap(lambda cloud, came, key: rank_of(kernel_density, cloud, came, key=key))
-        return measured, 1 - rank(jnp.swapaxes(states, 0, 1), future, keys)
+        distance = 2 * jax.vmap(energy_score)(clouds / unit, future / unit)
+        return measured, 1 - rank(clouds, future, keys), distance
 
     return jax.lax.map(one, rows)
