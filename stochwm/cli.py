@@ -114,9 +114,10 @@ def calibrate(
 @app.command
 def drift(
     run: tyro.conf.Positional[Path],
-    promise: Literal["false-alarm", "coverage", "calibration"] = "false-alarm",
+    promise: Literal["false-alarm", "coverage", "calibration", "accuracy"] = "false-alarm",
     rate: float | None = None,
     risk: float | None = None,
+    tolerance: float | None = None,
     horizon: int | None = None,
     cumulative: bool = False,
 ) -> None:
@@ -128,15 +129,27 @@ def drift(
         run: the run folder.
         promise: `false-alarm` bounds how often futures of known situations are flagged, `coverage`
             how often what comes is outside the model's 90 % region while a future is trusted;
-            `calibration` also forbids regions that are too wide, at 50 and at 90 %.
-        rate: of false alarms; by default 5 %, or the lowest that the episodes allow.
+            `calibration` also forbids regions that are too wide, at 50 and at 90 %; `accuracy`
+            bounds how often a future is trusted longer than what comes is near it, in worlds that
+            are nearly certain.
+        rate: of false alarms, or of futures that `accuracy` trusts too long; by default 5 %, or the
+            lowest that the episodes allow.
         risk: how much more often than 10 % it may be outside, or of `calibration` how far the
             share inside may be from 50 and 90 % either way; by default 5 points.
+        tolerance: what `accuracy` calls near, an energy distance in standard deviations.
         horizon: steps of a future; by default the longest horizon of the run.
         cumulative: compare the sum of disagreement over all steps so far, not each step.
     """
-    asked = {"rate": rate, "risk": risk, "horizon": horizon, "cumulative": cumulative}
-    print(jobs.drift(Run(run), promise=promise, **asked))
+    found = jobs.drift(
+        Run(run),
+        promise=promise,
+        rate=rate,
+        risk=risk,
+        tolerance=tolerance,
+        horizon=horizon,
+        cumulative=cumulative,
+    )
+    print(found)
 
 
 @app.command

@@ -17,6 +17,7 @@ from stochwm._learn.watched import load_watched, panels_of
 from stochwm._storage import StorageError, load_metadata, load_tree, save_tree
 from stochwm.data import FlatSpace, RandomPolicy
 from stochwm.drift import (
+    Accuracy,
     Calibration,
     Coverage,
     DriftGuard,
@@ -123,6 +124,18 @@ def test_the_promise_of_calibration(run, stochwm):
     assert [share is None for share in found.notes["inside"]] == [nothing, nothing]
 
 
+def test_the_promise_of_accuracy(run, stochwm, monkeypatch):
+    page = sys.modules["stochwm._learn.drift"]
+    monkeypatch.setattr(page, "write_report", lambda run: run.path)
+    code, printed = stochwm("drift", run.path, "--promise", "accuracy", "--tolerance", "2.5")
+    assert code == 0
+    printed, found = " ".join(printed.split()), findings(run)
+    assert found.promise == Accuracy(2.5, 0.059, horizon=4)
+    assert "trusted longer than near, promised at most 5.9 %" in printed
+    assert "further than 2.5 from the imagined cloud" in printed
+    assert 0 <= found.notes["too_long"] <= 1
+
+
 def test_shares_of_a_trusted_future_are_shown(run, stochwm):
     stochwm("drift", run.path, "--promise", "calibration", "--risk", "0.45")
     found = findings(run)
@@ -139,6 +152,7 @@ PROMISES = [
     FalseAlarm(0.1, horizon=7),
     Coverage(0.8, 0.1, horizon=3, confidence=0.95),
     Calibration(0.1, horizon=3, levels=(0.3, 0.8)),
+    Accuracy(0.3, 0.1, horizon=3),
 ]
 
 
@@ -186,6 +200,8 @@ def test_the_default_rate_fits_the_episodes(made):
         (["--promise", "calibration"], "a risk of 0.05 needs at least"),
         (["--promise", "calibration", "--rate", "0.1"], "rate says nothing to the promise 'calib"),
         (["--risk", "0.1"], "risk says nothing to the promise 'false-alarm'"),
+        (["--promise", "accuracy"], "tolerance must be given"),
+        (["--tolerance", "1"], "tolerance says nothing to the promise 'false-alarm'"),
         (["--horizon", "0"], "horizon must be a whole number of steps"),
         (["--promise", "magic"], 2),
     ],

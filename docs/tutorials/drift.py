@@ -219,4 +219,4 @@ print(f"trusted for {np.median(horizons['as in the data']):.0f} steps in either 
 # are too wide as well.
 #
 # For a run of `stochwm learn`, `stochwm drift RUN` does all this and adds it to the report;
-# `--promise coverage` and `--promise calibration` make the other two.
+# `--promise` takes the others.

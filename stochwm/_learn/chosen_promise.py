@@ -8,13 +8,18 @@ from collections.abc import Callable
 import numpy as np
 
 from ..data import Episodes
-from ..drift import AbstractPromise, Calibration, Coverage, FalseAlarm, Rehearsal
+from ..drift import AbstractPromise, Accuracy, Calibration, Coverage, FalseAlarm, Rehearsal
 from .held_out import too_few
 from .run import Run
 
 RATE, RISK = 0.05, 0.05
 OF_RISK = {"coverage": Coverage, "calibration": Calibration}
-CONCERNS = {"false-alarm": "rate", "coverage": "risk", "calibration": "risk"}
+CONCERNS = {
+    "false-alarm": ("rate",),
+    "coverage": ("risk",),
+    "calibration": ("risk",),
+    "accuracy": ("rate", "tolerance"),
+}
 MIN_EPISODES = 2
 
 
@@ -25,6 +30,7 @@ def chosen_promise(
     *,
     rate: float | None = None,
     risk: float | None = None,
+    tolerance: float | None = None,
     horizon: int | None = None,
 ) -> tuple[AbstractPromise, list[str]]:
     """The promise that was asked for, and what a reader should know of that choice.
@@ -32,9 +38,11 @@ def chosen_promise(
     Args:
         run: whose longest horizon is taken where none is given.
         holdout: episodes that the threshold is fitted to.
-        kind: "false-alarm", "coverage" or "calibration".
-        rate: of false alarms; by default 5 %, or the lowest that so many episodes allow.
+        kind: "false-alarm", "coverage", "calibration" or "accuracy".
+        rate: of false alarms, or of futures that `Accuracy` trusts too long; by default 5 %, or the
+            lowest that so many episodes allow.
         risk: of `Coverage` and `Calibration`, 5 points by default.
+        tolerance: of `Accuracy`, which has no default.
         horizon: steps.
 
     Raises:
@@ -43,8 +51,8 @@ def chosen_promise(
     """
     if kind not in CONCERNS:
         raise ValueError(f"promise must be one of {', '.join(CONCERNS)}, but is {kind!r}.")
-    for name, value in (("rate", rate), ("risk", risk)):
-        if value is not None and name != CONCERNS[kind]:
+    for name, value in (("rate", rate), ("risk", risk), ("tolerance", tolerance)):
+        if value is not None and name not in CONCERNS[kind]:
             raise ValueError(f"{name} says nothing to the promise {kind!r}: leave it out.")
     horizon = max(run.config.horizons) if horizon is None else horizon
     if holdout.num_episodes < MIN_EPISODES:
@@ -52,17 +60,27 @@ def chosen_promise(
     if kind in OF_RISK:
         make = functools.partial(OF_RISK[kind], horizon=horizon)
         return _of_risk(run, holdout, make, RISK if risk is None else risk), []
+    if kind == "accuracy":
+        if tolerance is None:
+            raise ValueError("tolerance must be given to the promise 'accuracy'.")
+        return _of_rate(run, holdout, functools.partial(Accuracy, tolerance, horizon=horizon), rate)
+    return _of_rate(run, holdout, functools.partial(FalseAlarm, horizon=horizon), rate)
+
+
+def _of_rate(
+    run: Run, holdout: Episodes, make: Callable[..., FalseAlarm | Accuracy], rate: float | None
+) -> tuple[FalseAlarm | Accuracy, list[str]]:
     lowest = math.ceil(1000 / (holdout.num_episodes + 1)) / 1000
+    promise = make(rate=RATE if rate is None else rate)
+    of_what = "of false alarms" if isinstance(promise, FalseAlarm) else "of too long a trust"
     if rate is None and lowest > RATE:
         note = (
-            f"The rate of false alarms is {100 * lowest:g} %, the lowest that "
-            f"{holdout.num_episodes} validation episodes allow: {100 * RATE:g} % takes "
-            f"{least_episodes(FalseAlarm(RATE, horizon=horizon))}."
+            f"The rate {of_what} is {100 * lowest:g} %, the lowest that {holdout.num_episodes} "
+            f"validation episodes allow: {100 * RATE:g} % takes {least_episodes(promise)}."
         )
-        return FalseAlarm(lowest, horizon=horizon), [note]
-    promise = FalseAlarm(RATE if rate is None else rate, horizon=horizon)
+        return make(rate=lowest), [note]
     if not _enough(promise, holdout.num_episodes):
-        what = f"a rate of false alarms of {promise.rate:g}"
+        what = f"a rate {of_what} of {promise.rate:g}"
         instead = f"They allow --rate {lowest:g}."
         raise too_few(run, what, holdout, least_episodes(promise), instead)
     return promise, []
@@ -87,8 +105,9 @@ def least_episodes(promise: AbstractPromise) -> int:
 
 def _enough(promise: AbstractPromise, episodes: int) -> bool:
     """Whether a rehearsal of so many episodes can show the promise: one in which all goes well."""
+    zeros = np.zeros((episodes, 1))
     try:
-        promise.threshold(Rehearsal(np.zeros((episodes, 1, 1)), np.zeros((episodes, 1))))
+        promise.threshold(Rehearsal(zeros[..., None], zeros, zeros))
     except ValueError:
         return False
     return True

@@ -3,9 +3,11 @@
 from typing import Any
 
 import jax
+import numpy as np
 
 from .._storage import save_tree
-from ..drift import Calibration, Coverage, DriftGuard, Rehearsal, rehearse
+from ..drift import Accuracy, Calibration, Coverage, DriftGuard, Rehearsal, rehearse
+from ..drift.rehearsal import units_of
 from .chosen_promise import chosen_promise
 from .drift_section import findings, to_text
 from .guards import guard_notes
@@ -22,6 +24,7 @@ def drift(
     promise: str = "false-alarm",
     rate: float | None = None,
     risk: float | None = None,
+    tolerance: float | None = None,
     horizon: int | None = None,
     cumulative: bool = False,
     progress: bool = True,
@@ -33,9 +36,11 @@ def drift(
 
     Args:
         run: a finished run.
-        promise: "false-alarm", "coverage" or "calibration", see `stochwm.drift`.
-        rate: of false alarms; by default 5 %, or the lowest that the episodes allow.
+        promise: "false-alarm", "coverage", "calibration" or "accuracy", see `stochwm.drift`.
+        rate: of false alarms, or of futures that `Accuracy` trusts too long; by default 5 %, or the
+            lowest that the episodes allow.
         risk: of `Coverage` and `Calibration`, 5 points by default.
+        tolerance: of `Accuracy`, in standard deviations of the validation episodes.
         horizon: steps of a future; by default the longest horizon of the run.
         cumulative: compare the sum over all steps so far instead of each step.
         progress: whether to say what is being done.
@@ -51,7 +56,7 @@ def drift(
     say = say_to_stderr if progress else say_nothing
     parts = finished_parts(run)
     holdout, test = parts["validation"], parts["test"]
-    asked = {"rate": rate, "risk": risk, "horizon": horizon}
+    asked = {"rate": rate, "risk": risk, "tolerance": tolerance, "horizon": horizon}
     kept, notes = chosen_promise(run, holdout, promise, **asked)
     say(f"fitting a guard to {holdout.num_episodes} validation episodes ({promise})")
     model, key = run.model(), jax.random.fold_in(jax.random.key(run.config.seed), 2)
@@ -64,8 +69,9 @@ def drift(
             f"not give: {error}"
         ) from error
     record = {"episodes": holdout.num_episodes, "notes": notes + notes_on(parts)}
-    if isinstance(kept, Coverage | Calibration):
+    if isinstance(kept, Coverage | Calibration | Accuracy):
         options = {"cumulative": cumulative, "horizon": kept.horizon, "num_particles": PARTICLES}
+        options |= {"unit": units_of(holdout)}
         seen = rehearse(model, test, guard.measure, key=key, **options)
         record |= _found(kept, seen, float(guard.threshold))
     save_tree(run.path / GUARD, guard, guard_notes(guard, kept) | record)
@@ -75,8 +81,13 @@ def drift(
     return to_text(findings(run))
 
 
-def _found(promise: Coverage | Calibration, seen: Rehearsal, threshold: float) -> dict[str, Any]:
-    """How often what came was outside, or inside at each level; None if nothing is trusted."""
+def _found(
+    promise: Coverage | Calibration | Accuracy, seen: Rehearsal, threshold: float
+) -> dict[str, Any]:
+    """What the promise speaks of, on test episodes; None where nothing is trusted."""
+    if isinstance(promise, Accuracy):
+        trusted = np.sum(seen.statistic <= threshold, axis=-1)
+        return {"too_long": float(np.mean(trusted > promise.near(seen)[:, None]))}
     mean = lambda rollouts: float(rollouts.mean()) if len(rollouts) else None  # noqa: E731
     if isinstance(promise, Coverage):
         return {"outside": mean(promise.outside(seen, threshold))}

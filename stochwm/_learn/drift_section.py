@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._storage import load_metadata
-from ..drift import Calibration, Coverage, DriftGuard, FalseAlarm
+from ..drift import Accuracy, Calibration, Coverage, DriftGuard, FalseAlarm
 from ..envs import render_video
 from .calibration_words import percent
 from .futures import snap
@@ -26,7 +26,7 @@ class Findings(NamedTuple):
     """A guard, what it promises, and what it did."""
 
     guard: DriftGuard
-    promise: FalseAlarm | Coverage | Calibration
+    promise: FalseAlarm | Coverage | Calibration | Accuracy
     notes: dict[str, Any]
     watched: Watched
 
@@ -69,6 +69,9 @@ def _promised(found: Findings) -> tuple[tuple[str, str], ...]:
     if isinstance(promise, FalseAlarm):
         flagged = f"flagged within {_plural(promise.horizon)}"
         promised, measured = promise.rate, percent(found.watched.flagged)
+    elif isinstance(promise, Accuracy):
+        flagged = "trusted longer than near"
+        promised, measured = promise.rate, percent(found.notes["too_long"])
     else:
         flagged = f"outside {percent(promise.level)} regions"
         promised, measured = promise.allowed, _share(found.notes["outside"])
@@ -123,6 +126,14 @@ def sentences(found: Findings) -> list[str]:
             "So a trusted cloud is neither too narrow nor too wide; how sharp it could be, the "
             "promise does not say.",
         ]
+    elif isinstance(promise, Accuracy):
+        said.append(
+            f"Promised: of futures from a random moment of a new episode of the same kind, at most "
+            f"{100 * promise.rate:.3g} % are trusted after what really comes is further than "
+            f"{promise.tolerance:g} from the imagined cloud, in energy distance and standard "
+            "deviations of the validation episodes. Where the world is random, its own spread is a "
+            "part of that distance."
+        )
     else:
         said.append(
             f"Promised, with a confidence of {percent(promise.confidence)}: over the "

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from ..drift import (
     AbstractPromise,
+    Accuracy,
     Calibration,
     Coverage,
     DriftGuard,
@@ -15,7 +16,12 @@ from ..drift import (
 )
 
 _MEASURES = {"epistemic_variance": epistemic_variance}
-_PROMISES = {"false-alarm": FalseAlarm, "coverage": Coverage, "calibration": Calibration}
+_PROMISES = {
+    "false-alarm": FalseAlarm,
+    "coverage": Coverage,
+    "calibration": Calibration,
+    "accuracy": Accuracy,
+}
 
 
 def guard_notes(guard: DriftGuard, promise: AbstractPromise) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def guard_like(notes: dict[str, Any]) -> DriftGuard:
     return DriftGuard(measure, 0.0, cumulative=notes["cumulative"])
 
 
-def promise_of(notes: dict[str, Any]) -> FalseAlarm | Coverage | Calibration:
+def promise_of(notes: dict[str, Any]) -> FalseAlarm | Coverage | Calibration | Accuracy:
     """The promise that the threshold keeps."""
     numbers: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
