@@ -33,6 +33,7 @@ from stochwm.training import (
 )
 from stochwm.transitions import (
     BoxMixtureDensity,
+    Clipped,
     Ensemble,
     Gaussian,
     MixtureDensity,
@@ -80,15 +81,17 @@ def learn_kernel(
     updates: int,
     decay: float,
     pins=None,
+    bounds=None,
     width=WIDTH,
 ) -> Ensemble:
-    """Five kernels of one kind, trained on transitions between flat spaces."""
+    """Five kernels of one kind, trained on transitions between flat spaces, clipped at bounds."""
     fixed = standardisers(rows, *spaces)
     options = {} if kind is Gaussian else {"num_components": COMPONENTS}
 
     def make(key):
         kernel = kind(*(space.size for space in spaces), width=width, **options, key=key)
         kernel = Standardised(kernel, *fixed)
+        kernel = kernel if bounds is None else Clipped(kernel, bounds)
         return kernel if pins is None else Pinned(kernel, pins)
 
     key_model, key_fit = jax.random.split(jax.random.key(1000 + seed))

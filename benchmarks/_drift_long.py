@@ -13,7 +13,7 @@ from _pendulum import Pendulum
 
 from stochwm.data import Episodes, flat_space
 from stochwm.distributions import Deterministic, OneHotCategoricals
-from stochwm.drift import Calibration, Coverage, FalseAlarm, Rehearsal, rehearse
+from stochwm.drift import Accuracy, Calibration, Coverage, FalseAlarm, Rehearsal, rehearse
 from stochwm.drift.guard import standard_measure
 from stochwm.drift.rehearsal import one_start_each, running
 from stochwm.envs import WORLDS, Galton
@@ -24,15 +24,16 @@ from stochwm.training import (
     negative_log_likelihood,
     rollout_energy,
 )
-from stochwm.transitions import Gaussian, MixtureDensity
+from stochwm.transitions import Bounds, Gaussian, MixtureDensity
 
 TRAIN, VALIDATION, HOLDOUT, STARTS = 8, 2, 150, 24  # episodes of which each is LENGTH + SLACK long
 SLACK = 50  # a start is one of the first 50 states
-FIRST, REST, WINDOW, BATCH = 1_000, 300, 8, 32
+REST, WINDOW, BATCH = 300, 8, 32
 PARTICLES = 32  # of the clouds that the guard is fitted with
 PROMISE = Coverage(0.9, 0.05, horizon=LENGTH)
 CALIBRATED = Calibration(0.05, horizon=LENGTH)
 ALARM = FalseAlarm(0.05, horizon=LENGTH)
+TOO_LONG = 0.1  # the share of futures that `Accuracy` may trust too long
 # Two normals, one shifted until the 90 % region of the other holds 85 % of it, are about this far
 # apart, in mean distances between two draws of one; here, between two states met at random.
 TOLERANCE = 0.149
@@ -60,26 +61,31 @@ class Boards(eqx.Module):
         return OneHotCategoricals(jnp.where(landed, top, self.board.law(state, action).logits))
 
 
-WORLD_OF = {  # and the standard deviation of normal noise on every step
-    "galton": (Boards, None),
-    "chicken": (WORLDS["stochwm/WetChicken-v0"], 0.1),
-    "pendulum": (functools.partial(Pendulum, 1.0), None),
-    "fork": (WORLDS["stochwm/Fork-v0"], None),
+# With the standard deviation of normal noise on every step, and the updates of one-step training:
+# on seed 10 a ball slips rows after 1,000, and a pendulum goes astray in half as many steps.
+WORLD_OF = {
+    "galton": (Boards, None, 10_000),
+    "chicken": (WORLDS["stochwm/WetChicken-v0"], 0.1, 1_000),
+    "pendulum": (functools.partial(Pendulum, 1.0), None, 5_000),
+    "fork": (WORLDS["stochwm/Fork-v0"], None, 1_000),
 }
 
 
 def long(seed: int) -> dict[str, float]:
     """Errors at each step of `STEPS`, and horizons, world by world and training by training."""
     result, cases = {}, []
-    for name, (make, noise) in WORLD_OF.items():
+    for name, (make, noise, updates) in WORLD_OF.items():
         world = make()
         law = Markov(Law(world, None if noise is None else jnp.full(2, noise)))
         train, validation, holdout, test = (
             simulate(world, law, number, seed=4 * seed + i, steps=LENGTH + SLACK)
             for i, number in enumerate((TRAIN, VALIDATION, HOLDOUT, STARTS))
         )
-        for training, model in trained(world, train, validation, seed).items():
+        for training, model in trained(world, train, validation, seed, updates).items():
             of_case = judged(model, law, validation, holdout, test, seed)
+            # The promise that speaks of distances, where it can: where what comes is certain.
+            speaks = "accurate" if isinstance(world, Pendulum) else "energy"
+            of_case |= {f"distance_{key}": of_case[f"{speaks}_{key}"] for key in ("ratio", "above")}
             cases.append(of_case)
             result |= {f"{name}_{training}_{key}": value for key, value in of_case.items()}
             print(name, training, {k: round(v, 3) for k, v in of_case.items()}, flush=True)
@@ -87,24 +93,32 @@ def long(seed: int) -> dict[str, float]:
     return result | {
         "ratio_least": min(case["ratio"] for case in cases),
         "above_most": max(case["above"] for case in cases),
-        "energy_ratio_least": min(case["energy_ratio"] for case in cases),
-        "energy_above_most": max(case["energy_above"] for case in cases),
+        "distance_ratio_least": min(case["distance_ratio"] for case in cases),
+        "distance_above_most": max(case["distance_above"] for case in cases),
         "calibrated_ratio_least": min(case["calibrated_ratio"] for case in cases),
         "calibrated_above_most": max(case["calibrated_above"] for case in cases),
         "excess_most": max(case["excess"] for case in cases),
     }
 
 
-def trained(world, train: Episodes, validation: Episodes, seed: int) -> dict[str, Markov]:
-    """Two models that differ in the loss of their last `REST` updates only."""
+def trained(
+    world, train: Episodes, validation: Episodes, seed: int, updates: int
+) -> dict[str, Markov]:
+    """Two models that differ in the loss of their last `REST` updates only.
+
+    These go on at the learning rate at which the first end.
+    """
     spaces = flat_space(world.observation_space), flat_space(world.action_space, "action")
     rows, discrete = (train.transitions(), validation.transitions()), spaces[0].discrete
     one_step = negative_log_likelihood()
     if discrete:
-        first = categorical(rows, spaces, one_step, seed, updates=FIRST)
+        first = categorical(rows, spaces, one_step, seed, updates=updates)
     else:
-        kind = Gaussian if isinstance(world, Pendulum) else MixtureDensity
-        first = learn_kernel(kind, *rows, spaces, one_step, seed, updates=FIRST, decay=1e-2)
+        options = {"updates": updates, "decay": 1e-2}
+        kind = MixtureDensity
+        if isinstance(world, Pendulum):  # its speed ends at walls, which its space names
+            kind, options = Gaussian, options | {"bounds": Bounds(spaces[0].low, spaces[0].high)}
+        first = learn_kernel(kind, *rows, spaces, one_step, seed, **options)
     unit = 1.0 if discrete else np.std(train.observation, axis=0)
     windows = tuple(part.windows(WINDOW) for part in (train, validation))
     ways = {"one": (rows, one_step), "multi": (windows, rollout_energy(4, unit))}
@@ -114,7 +128,7 @@ def trained(world, train: Episodes, validation: Episodes, seed: int) -> dict[str
                 first,
                 data[0],
                 loss,
-                default_optimizer(REST, learning_rate=1e-3),
+                default_optimizer(REST, learning_rate=1e-4),
                 key=jax.random.key(2_000 + seed),
                 validation=data[1],
                 steps=REST,
@@ -130,27 +144,31 @@ def trained(world, train: Episodes, validation: Episodes, seed: int) -> dict[str
 def judged(model, law, validation, holdout, test, seed: int) -> dict[str, float]:
     """What the guards promise on a hold-out, and what the law says about it on fresh starts."""
     measure = standard_measure(validation)
-    options = {"cumulative": True, "horizon": LENGTH, "num_particles": PARTICLES}
+    discrete = any(test.observation_space.one_hot)
+    unit = 1.0 if discrete else jnp.asarray(np.std(validation.observation, axis=0))
+    options = {"cumulative": True, "horizon": LENGTH, "num_particles": PARTICLES, "unit": unit}
     held = rehearse(model, holdout, measure, key=jax.random.key(10 + seed), **options)
     starts = one_start_each(test, LENGTH, key=jax.random.key(20 + seed))
     keys = jax.random.split(jax.random.key(30 + seed), len(starts.state))
     rows = jax.tree.map(jnp.asarray, (starts.state, starts.action, keys))
-    discrete = any(test.observation_space.one_hot)
-    unit = 1.0 if discrete else jnp.asarray(np.std(validation.observation, axis=0))
     seen = jax.tree.map(np.asarray, beside_the_law(model, law, measure, unit, rows, PARTICLES))
     statistic = running(seen.measured.astype(float), True)
     trusted = statistic <= PROMISE.threshold(held)
     outside = means_of(seen.outside)
     spread = mean_distance(test.observation / unit, seed)
     result = errors(seen, trusted) | horizons(trusted, outside, "")
-    close = before(seen.distance, TOLERANCE * spread)
+    tolerance = TOLERANCE * spread
+    close = before(seen.distance, tolerance)
     energy = ratios(trusted, close, "energy_")
     calibrated = ratios(statistic <= CALIBRATED.threshold(held), close, "calibrated_")
+    near = Accuracy(tolerance, TOO_LONG, horizon=LENGTH).threshold(held)
+    accurate = ratios(statistic <= near, close, "accurate_")
     step = np.diff(held.statistic, prepend=0.0)
     by_step = PROMISE.threshold(Rehearsal(running(step, False), held.level))
     by_step = horizons(running(seen.measured.astype(float), False) <= by_step, outside, "step_")
     alarmed = np.mean(statistic[..., -1] > ALARM.threshold(held))
-    return result | energy | calibrated | by_step | {"alarmed": float(alarmed), "spread": spread}
+    result |= energy | calibrated | accurate | by_step
+    return result | {"alarmed": float(alarmed), "spread": spread}
 
 
 def errors(seen, trusted) -> dict[str, float]:

@@ -108,7 +108,7 @@ def hold_outs(held: Rehearsal, fresh: Rehearsal, number: int, episodes: int):
     for i in range(number):
         some = slice(i * episodes, (i + 1) * episodes)
         new = slice(i * share, (i + 1) * share)
-        yield Rehearsal(*(x[some] for x in held)), Rehearsal(*(x[new] for x in fresh))
+        yield held.part(some), fresh.part(new)
 
 
 def half_width(rate: float) -> float:
