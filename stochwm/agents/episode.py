@@ -41,7 +41,7 @@ def record_episode(
             f"and {longest}."
         )
     key_start, key = jax.random.split(key)
-    place = source.start(int(jax.random.bits(key_start)))
+    place = source.start(int(jax.random.bits(key_start, dtype="uint32")))
     rows, seen = [], []
     for number in range(longest):
         seen.append(look())

@@ -44,7 +44,7 @@ def evaluate_policy(
     quota = [episodes // len(found) + (i < episodes % len(found)) for i in range(len(found))]
     running = Running.begin(source.num_envs)
     key_start, key = jax.random.split(key)
-    place = source.start(int(jax.random.bits(key_start)))
+    place = source.start(int(jax.random.bits(key_start, dtype="uint32")))
     for chunk in range(-(-longest // CHUNK)):
         memory, place, steps, _ = source.collect(
             act, agent, memory, place, key=jax.random.fold_in(key, chunk), length=CHUNK

@@ -78,5 +78,5 @@ def episode_returns(
             )
             for i in np.flatnonzero(last[t])
         ]
-    sums = (jnp.asarray(x, "float32") for x in (discounted, weight))
-    return finished, Running(jnp.asarray(total, "float32"), jnp.asarray(length), *sums)
+    after = Running(*(jnp.asarray(x) for x in (total, length, discounted, weight)))
+    return finished, jax.tree.map(lambda new, old: new.astype(old.dtype), after, running)

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces as gs
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from .leaves import blocks, categories, leaves, size_of
 
@@ -34,7 +34,7 @@ def flatten_value(space: gym.Space, value: Any) -> Float32[np.ndarray, "*batch s
     return np.concatenate(_map(_encode, space, value), axis=-1)
 
 
-def unflatten_value(space: gym.Space, flat: Float32[np.ndarray, "*batch size"]) -> Any:
+def unflatten_value(space: gym.Space, flat: Float[np.ndarray, "*batch size"]) -> Any:
     """Decode flat vectors: the inverse of `flatten_value`.
 
     One-hot blocks are decoded by their largest entry, integers by rounding. Box bounds are not
