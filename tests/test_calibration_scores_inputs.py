@@ -172,3 +172,12 @@ def test_scores_of_categories_refuse(score):
             score(prediction, value)
     with pytest.raises(TypeError, match="but is a DiagNormal of no categories"):
         score(NORMAL, 1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("score", [energy_score, variogram_score])
+def test_a_broken_prediction_does_not_score_as_a_perfect_one(score, bad):
+    """Inside jit nothing is refused: NaN has to stay NaN, and inf - inf is NaN."""
+    value_and_gradient = jax.jit(jax.value_and_grad(score))
+    assert np.isnan(value_and_gradient(jnp.full((4, 2), bad), jnp.asarray(VALUE))[0])
+    assert np.isfinite(value_and_gradient(jnp.zeros((4, 2)), jnp.asarray(VALUE))[1]).all()

@@ -317,6 +317,12 @@ def test_clouds_agree_if_equal_whatever_their_order(name):
     assert np.isfinite(gradient).all()
 
 
+def test_broken_clouds_are_not_taken_for_agreement():
+    broken = jnp.full((3, 20, 2), jnp.nan)
+    for measure in (energy_distance, cdf_disagreement, epistemic_variance):
+        assert np.isnan(run(measure, broken)), measure
+
+
 def test_members_without_spread_are_told_apart():
     """Certain members: what divides by variances stays finite, and sees that they differ."""
     points = np.array([[[0.0, 1.0]], [[0.0, 2.0]]])

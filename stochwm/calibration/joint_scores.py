@@ -155,8 +155,8 @@ def kernel_score(
 
 def _variogram(x: Float[Array, "*batch dim"], power: Array) -> Float[Array, "*batch dim dim"]:
     difference = jnp.abs(x[..., :, None] - x[..., None, :])
-    safe = jnp.where(difference > 0, difference, 1.0)
-    return jnp.where(difference > 0, safe**power, 0.0)
+    same = difference == 0  # not `difference > 0`, which would pass NaN for no difference at all
+    return jnp.where(same, 0.0, jnp.where(same, 1.0, difference) ** power)
 
 
 def _pair_weights(weights: Any, value: Array) -> Array:

@@ -40,5 +40,5 @@ def energy_score(
 
 def _length(difference: Array) -> Array:
     squared = jnp.sum(difference**2, axis=-1)
-    safe = jnp.where(squared > 0, squared, 1.0)
-    return jnp.where(squared > 0, jnp.sqrt(safe), 0.0)
+    same = squared == 0  # not `squared > 0`, which would pass NaN for no distance at all
+    return jnp.where(same, 0.0, jnp.sqrt(jnp.where(same, 1.0, squared)))
