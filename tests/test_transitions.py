@@ -248,7 +248,7 @@ def test_members_are_independent_and_can_be_taken_out(three):
         np.testing.assert_allclose(alone.scale, each.scale[k], rtol=1e-5)
 
 
-@pytest.mark.parametrize("index", [3, -4])
+@pytest.mark.parametrize("index", [3, -4, np.int64(7), np.array(3), jnp.asarray(3)])
 def test_a_member_that_is_not_there_is_refused(three, index):
     with pytest.raises(ValueError, match=f"index .* 3 members, but is {index}"):
         three.member(index)

@@ -1,10 +1,12 @@
 """Ensembles: K kernels that learn apart, so that their disagreement means something."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from ..distributions import AbstractSampler, UniformMixture
@@ -58,8 +60,13 @@ class Ensemble(AbstractTransition):
         """Member number `index`, as a kernel of its own.
 
         Raises:
-            ValueError: an `int` that is out of range: JAX would clamp it.
+            TypeError: what is no whole number.
+            ValueError: one that is known to be out of range: JAX would clamp it.
         """
-        if isinstance(index, int) and not -self.num_members <= index < self.num_members:
-            raise ValueError(f"index must name one of {self.num_members} members, but is {index}.")
+        if not isinstance(index, Tracer):
+            index = operator.index(index)
+            if not -self.num_members <= index < self.num_members:
+                raise ValueError(
+                    f"index must name one of {self.num_members} members, but is {index}."
+                )
         return jax.tree.map(lambda x: x[index] if eqx.is_array(x) else x, self.members)
