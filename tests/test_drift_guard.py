@@ -20,12 +20,14 @@ from stochwm.drift import (
     Coverage,
     DriftGuard,
     FalseAlarm,
+    MutualInformation,
     OnDraws,
     Rehearsal,
     energy_distance,
     epistemic_variance,
     p_value_of_mean,
     rehearse,
+    total_variance,
 )
 from stochwm.drift.guard import standard_measure
 from stochwm.models import Markov
@@ -330,6 +332,32 @@ def test_a_guard_is_fitted_and_acts():
     assert 0 < np.mean(horizon) < 8
     with pytest.raises(TypeError, match="ensemble"):
         DriftGuard.fit(Markov(Walk(jnp.zeros(()))), episodes, promise=promise, key=KEY)
+
+
+def alone() -> Markov:
+    return Markov(Ensemble(lambda key: Walk(jnp.zeros(())), 1, key=KEY))
+
+
+def fitted(model, measure=None):
+    promise = FalseAlarm(0.5, horizon=2)
+    options = {"promise": promise, "key": KEY, "num_particles": 2, "measure": measure}
+    return DriftGuard.fit(model, real_episodes(5, 5, length=4), **options)
+
+
+def test_one_member_cannot_disagree():
+    """A threshold of 0 on what is always 0 would trust every future."""
+    drawn = OnDraws(energy_distance, key=KEY, particles=4)
+    for measure in (None, epistemic_variance, MutualInformation(key=KEY, num_samples=4), drawn):
+        with pytest.raises(ValueError, match=r"at least 2 members .* has 1.*total_variance"):
+            fitted(alone(), measure)
+    assert fitted(alone(), total_variance).threshold == pytest.approx(NOISE**2)
+
+
+def test_a_measure_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match=r"measure must return a scalar.*\(1,\)"):
+        fitted(world(), lambda prediction: prediction.mean())
+    with pytest.raises(ValueError, match="the measure is NaN in episode 0, 1 steps after"):
+        fitted(world(), lambda prediction: jnp.nan * jnp.sum(prediction.mean()))
 
 
 @pytest.mark.parametrize("most", [8, 1])

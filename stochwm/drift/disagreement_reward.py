@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..distributions import AbstractSampler
 from ..distributions.checks import as_float, check_finite
 from ..models import AbstractWorldModel
+from .measured import measured
 from .members import Measure
-from .rollouts import disagreement
 
 
 class DisagreementReward(AbstractWorldModel):
@@ -59,8 +59,9 @@ class DisagreementReward(AbstractWorldModel):
 
         Raises:
             TypeError: `measure` does not take what the model predicts.
+            ValueError: it returns no scalar, or is a disagreement, and there is only one member.
         """
-        bonus = self.weight * disagreement(self.model, state, action, self.measure)
+        bonus = self.weight * measured(self.measure, self.model.transition(state, action))
         return self.model.reward(state, action, next_state) + bonus
 
     def discount(

@@ -90,7 +90,8 @@ class DriftGuard(AbstractGuard):
 
         Raises:
             TypeError: `measure` does not take what the model predicts.
-            ValueError: a model of other spaces, or too few episodes for the promise.
+            ValueError: a model of other spaces, too few episodes for the promise, a measure that
+                returns NaN or no scalar, or one of disagreement where there is one member.
         """
         world = Markov(model) if isinstance(model, AbstractTransition) else model
         if measure is None:

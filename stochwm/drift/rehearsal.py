@@ -14,6 +14,7 @@ from ..calibration.open_loop import begins
 from ..data import Episodes, check_spaces
 from ..distributions import energy_score
 from ..models import AbstractWorldModel
+from .measured import measured
 from .members import Measure
 
 
@@ -75,7 +76,8 @@ def rehearse(
 
     Raises:
         TypeError: `measure` does not take what the model predicts.
-        ValueError: a model of other spaces, a horizon below 1, fewer than two particles.
+        ValueError: a model of other spaces, a horizon below 1, fewer than two particles, a measure
+            that returns NaN or no scalar, or one of disagreement where there is one member.
     """
     if horizon < 1 or num_particles < 2:
         raise ValueError(
@@ -89,11 +91,17 @@ def rehearse(
     states = start_states(model, episodes, starts.row, key=key, num_particles=num_particles)
     rows = jax.tree.map(jnp.asarray, (states, starts.action, starts.future, keys))
     unit = jnp.asarray(units_of(episodes) if unit is None else unit, float)
-    measured, level, distance = _imagined(model, measure, unit, rows, num_particles)
+    values, level, distance = _imagined(model, measure, unit, rows, num_particles)
+    values = np.where(starts.mask[:, None], np.asarray(values, float), -np.inf)
+    if np.isnan(values).any():
+        episode, _, step = (int(i) for i in np.argwhere(np.isnan(values))[0])
+        raise ValueError(
+            f"the measure is NaN in episode {episode}, {step + 1} steps after its start: the "
+            "measure or the model's prediction is broken there, so that no threshold can be found."
+        )
     distance = np.nan_to_num(np.asarray(distance, float), nan=np.inf, posinf=np.inf)
-    measured = np.where(starts.mask[:, None], np.asarray(measured, float), -np.inf)
     lasting = lambda x: np.where(starts.mask, np.asarray(x, float), np.nan)  # noqa: E731
-    return Rehearsal(running(measured, cumulative), lasting(level), lasting(distance))
+    return Rehearsal(running(values, cumulative), lasting(level), lasting(distance))
 
 
 def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
@@ -104,11 +112,11 @@ def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
     return np.where(spread > 0, spread, 1.0)
 
 
-def running(measured: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
+def running(values: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
     """The statistic of a guard after each step, where -inf marks steps that were not taken."""
     if cumulative:
-        measured = np.cumsum(np.where(np.isneginf(measured), 0.0, measured), axis=-1)
-    return np.maximum.accumulate(measured, axis=-1)
+        values = np.cumsum(np.where(np.isneginf(values), 0.0, values), axis=-1)
+    return np.maximum.accumulate(values, axis=-1)
 
 
 def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> Starts:
@@ -141,17 +149,17 @@ def _imagined(model, measure, unit, rows, num_particles: int) -> tuple[Array, Ar
                 start,
                 actions,
                 key=key,
-                record=lambda state, action, prediction, next_state: measure(prediction),
+                record=lambda state, action, prediction, next_state: measured(measure, prediction),
             )[1]
             emit = lambda state, time: model.emission(state, key=step_keys(key, time)[0])  # noqa: E731
             return trajectory.aux, jax.vmap(emit)(trajectory.state, step_times(len(actions)))
 
         keys = jax.random.split(key_future, num_particles)
-        measured, states = jax.vmap(particle)(begins(model, state, num_particles), keys)
+        values, states = jax.vmap(particle)(begins(model, state, num_particles), keys)
         keys = jax.random.split(key_ties, len(future))
         clouds = jnp.swapaxes(states, 0, 1)
         rank = jax.vmap(lambda cloud, came, key: rank_of(kernel_density, cloud, came, key=key))
         distance = 2 * jax.vmap(energy_score)(clouds / unit, future / unit)
-        return measured, 1 - rank(clouds, future, keys), distance
+        return values, 1 - rank(clouds, future, keys), distance
 
     return jax.lax.map(one, rows)
