@@ -225,6 +225,9 @@ def make_step(
     """One step of a rollout, `step(carry, inputs) -> (carry, row)`; see `start_carry`.
 
     `act(state, inputs)` is the action, and `draw(inputs)` the key of the draw.
+
+    Raises:
+        ValueError: as the step is traced: a reward or a discount that is not a scalar.
     """
 
     def step(state, inputs):
@@ -233,6 +236,8 @@ def make_step(
         next_state = prediction.sample(seed=draw(inputs))
         reward = model.reward(state, action, next_state)
         discount = model.discount(state, action, next_state)
+        _check_scalar("reward", reward)
+        _check_scalar("discount", discount)
         aux = record(state, action, prediction, next_state)
         return prediction, (next_state, action, reward, discount, aux)
 
@@ -254,6 +259,16 @@ def make_step(
         return (state, memory, trusted), row
 
     return watched
+
+
+def _check_scalar(name: str, value: Any) -> None:
+    """A vector would be broadcast against time, and add up to a wrong return."""
+    shape = jnp.shape(value)
+    if shape:
+        mend = " Index it, [0]: a network of one output gives a vector." if shape == (1,) else ""
+        raise ValueError(
+            f"model.{name} must return a scalar for one step, but returned shape {shape}.{mend}"
+        )
 
 
 def start_carry(state: PyTree[Any], guard: AbstractGuard | None) -> PyTree[Array]:

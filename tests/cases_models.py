@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from stochwm.data import Transitions
 from stochwm.distributions import DiagNormal
-from stochwm.models import Markov
+from stochwm.models import AbstractWorldModel, Markov
 from stochwm.transitions import (
     AbstractTransition,
     AutoregressiveCategorical,
@@ -38,6 +38,22 @@ from stochwm.transitions import (
 STATE = jnp.array([1.0, 0.0])
 ACTION = jnp.array([0.5])
 SMALL = {"width": 8, "depth": 0}
+
+
+class UnindexedHead(AbstractWorldModel):
+    """One head returns the vector of its network's one output, and nobody annotated it."""
+
+    kernel: AbstractTransition
+    head: str
+
+    def transition(self, state, action):
+        return self.kernel(state, action)
+
+    def reward(self, state, action, next_state):
+        return next_state[:1] if self.head == "reward" else jnp.zeros(())
+
+    def discount(self, state, action, next_state):
+        return jnp.ones(1) if self.head == "discount" else jnp.ones(())
 
 
 def gaussian(key):

@@ -21,6 +21,7 @@ from stochwm.drift import DriftGuard, epistemic_variance
 from stochwm.envs import Doors, DreamEnv, DreamVectorEnv, Fork
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition, Ensemble
+from tests.cases_models import UnindexedHead
 
 PULLS = np.array([-0.5, 0.0, 1.1], np.float32)
 BOX = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -59,6 +60,10 @@ def lasts(state, action, next_state):
 def model() -> Markov:
     ensemble = Ensemble(lambda key: Pull(jnp.zeros(())), 3, key=jax.random.key(0))
     return Markov(eqx.tree_at(lambda e: e.members.pull, ensemble, jnp.asarray(PULLS)), pays, lasts)
+
+
+def alone() -> Markov:
+    return Markov(Ensemble(lambda key: Pull(jnp.zeros(())), 1, key=jax.random.key(0)), pays, lasts)
 
 
 def one_hot(size):
@@ -270,12 +275,21 @@ class Steered(AbstractTransition):
         ({"pessimism": -1.0}, ValueError, "pessimism must be"),
         ({"pessimism": np.nan}, ValueError, "pessimism must be finite"),
         ({"model": Markov(Pull(jnp.zeros(()))), "pessimism": 1.0}, TypeError, "of an ensemble"),
+        ({"model": alone(), "pessimism": 1.0}, ValueError, "at least 2 members"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, error, message):
     arguments = {"model": model(), "starts": STARTS, "max_steps": 3, **SPACES, **change}
     with pytest.raises(error, match=message):
         DreamEnv(**arguments)
+
+
+@pytest.mark.parametrize("head", ["reward", "discount"])
+def test_a_head_that_returns_a_vector_is_refused_before_the_first_step(head):
+    broken = UnindexedHead(Pull(jnp.zeros(())), head)
+    for make in (DreamEnv, lambda *args, **spaces: DreamVectorEnv(*args, 2, **spaces)):
+        with pytest.raises(ValueError, match=rf"model.{head} must return a scalar"):
+            make(broken, STARTS, max_steps=3, **SPACES)
 
 
 def test_what_is_asked_wrongly_is_refused():

@@ -12,6 +12,7 @@ from stochwm.distributions import DiagNormal
 from stochwm.models import Markov
 from stochwm.planning import cem, discounted_return
 from stochwm.transitions import AbstractTransition
+from tests.cases_models import UnindexedHead
 
 KEY = jax.random.key(0)
 HORIZON, EFFORT, GAMMA, BOX = 3, 0.5, 0.9, 0.7
@@ -78,7 +79,33 @@ def test_rows_of_a_batch_are_single_plans_and_keys_matter():
 
 
 def test_a_prediction_of_nan_gives_a_plan_of_nan():
-    assert np.isnan(plan_lq(jnp.asarray(0.8), jnp.asarray(jnp.nan), KEY).value)
+    plan = plan_lq(jnp.asarray(0.8), jnp.asarray(jnp.nan), KEY)
+    assert np.isnan(plan.value)
+    assert np.isnan(plan.actions).all()
+
+
+def test_candidates_whose_return_is_nan_are_not_the_best():
+    """The best candidates are those at the upper edge, but above 0.2 the model is broken."""
+    model = Markov(
+        Push(jnp.asarray(1e-3)), lambda s, a, n: jnp.where(a[0] > 0.2, jnp.nan, a[0]) + 0 * n[0]
+    )
+    options = {"horizon": 1, "action_low": [-1.0], "action_high": [1.0], "num_candidates": 64}
+    plan = jax.jit(lambda key: cem(model, jnp.zeros(1), key=key, **options))(KEY)
+    assert 0.1 < float(plan.actions[0, 0]) < 0.2
+    assert np.isfinite(plan.value)
+
+
+@pytest.mark.parametrize("head", ["reward", "discount"])
+def test_a_head_that_returns_a_vector_is_refused(head):
+    model = UnindexedHead(Push(jnp.asarray(0.1)), head)
+    with pytest.raises(ValueError, match=f"model.{head} must return a scalar"):
+        cem(model, jnp.zeros(1), key=KEY, horizon=2, action_low=[-1.0], action_high=[1.0])
+
+
+def test_the_return_of_many_futures_is_refused():
+    futures = Trajectory(*[jnp.ones((3, 1))] * 4, aux=None)
+    with pytest.raises(ValueError, match=r"one future.*\(3, 1\)"):
+        discounted_return(futures)
 
 
 # --- where a future ends ----------------------------------------------------------------------
@@ -133,6 +160,9 @@ def test_the_return_ends_with_the_episode():
         ({"action_low": -1.0, "action_high": 1.0}, "action_low"),
         ({"action_low": [-jnp.inf]}, "action_low"),
         ({"action_low": [1.0]}, "action_high - action_low"),
+        ({"discount": 1.5}, "discount"),
+        ({"discount": jnp.nan}, "discount"),
+        ({"discount": jnp.full(2, 0.9)}, "discount"),
     ],
 )
 def test_impossible_arguments_are_named(wrong, named):

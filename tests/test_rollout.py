@@ -18,7 +18,7 @@ from stochwm.distributions import (
 )
 from stochwm.models import AbstractFilter, Markov
 from stochwm.transitions import AbstractTransition
-from tests.cases_models import distance, stays_near
+from tests.cases_models import UnindexedHead, distance, stays_near
 
 KEY = jax.random.key(0)
 A = np.array([[0.9, 0.3], [-0.2, 0.8]], "float32")
@@ -197,6 +197,13 @@ def test_what_save_dropped_is_checked_too():
     plan = jnp.zeros((3, 1))
     with pytest.raises(FloatingPointError, match="a part that save= dropped"):
         replay(Markov(Linear()), START * jnp.nan, plan, key=KEY, save=jnp.zeros_like)
+
+
+@pytest.mark.parametrize("head", ["reward", "discount"])
+def test_a_head_that_returns_a_vector_is_refused(head):
+    """Against time, `[1]` would be broadcast to `[time, time]`, and sum up to a wrong return."""
+    with pytest.raises(ValueError, match=rf"model.{head} .* scalar.* shape \(1,\).*\[0\]"):
+        replay(UnindexedHead(Linear(), head), START, jnp.zeros((3, 1)), key=KEY)
 
 
 class BrokenMixture(AbstractTransition):

@@ -159,7 +159,8 @@ def check_dream(dream: Dream, size: int, action_size: int) -> None:
 
     Raises:
         TypeError: `measure` does not take what the model predicts.
-        ValueError: the model shows observations of another shape than those it starts from.
+        ValueError: the model shows observations of another shape than those it starts from, its
+            reward or discount is no scalar, or there is one member, which cannot disagree.
     """
 
     def one_step(dream):

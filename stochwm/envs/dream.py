@@ -72,7 +72,8 @@ class DreamEnv(gym.Env):
 
         Raises:
             TypeError: pessimism about a model that is no ensemble.
-            ValueError: starts, spaces or numbers that do not fit together.
+            ValueError: pessimism about an ensemble of one member, a reward or a discount that is
+                no scalar, or starts, spaces or numbers that do not fit together.
         """
         rows, self.observation_space, self.action_space = resolve(
             starts, observation_space, action_space

@@ -61,7 +61,8 @@ class DreamVectorEnv(gym.vector.VectorEnv):
 
         Raises:
             TypeError: pessimism about a model that is no ensemble.
-            ValueError: starts, spaces or numbers that do not fit together, or another mode.
+            ValueError: pessimism about an ensemble of one member, a reward or a discount that is
+                no scalar, or starts, spaces or numbers that do not fit together, or another mode.
         """
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs must be a whole number, at least 1, but is {num_envs}.")

@@ -10,7 +10,7 @@ from .._guard import AbstractGuard
 from .._rollout import replay
 from ..distributions.checks import as_float, check_finite, check_positive
 from ..models import AbstractWorldModel
-from .returns import discounted_return
+from .returns import as_discount, discounted_return
 
 
 class Plan(NamedTuple):
@@ -66,11 +66,14 @@ def cem(
             all plans are worth 0, and the plan is arbitrary.
 
     Returns:
-        The `Plan`. If a prediction becomes NaN, so does the plan.
+        The `Plan`. Candidates whose return is NaN rank last; where all of them are, the plan is
+        NaN too.
 
     Raises:
-        ValueError: numbers out of range, or a box that is not one.
+        ValueError: numbers out of range, a box that is not one, or a model whose reward or
+            discount is not a scalar.
     """
+    discount = as_discount(discount)
     low, high = _box(action_low, action_high)
     _check_numbers(horizon, num_candidates, num_elites, num_iterations, num_particles)
 
@@ -87,7 +90,10 @@ def cem(
         noise = jax.random.normal(key_plans, (num_candidates, *mean.shape))
         plans = jnp.clip(mean + scale * noise, low, high)
         values = jax.vmap(value, (0, None))(plans, key_futures)
-        elites = plans[jax.lax.top_k(values, num_elites)[1]]
+        # NaN would come first in top_k. A plan made of nothing but NaN has to look like it.
+        broken = jnp.isnan(values)
+        elites = plans[jax.lax.top_k(jnp.where(broken, -jnp.inf, values), num_elites)[1]]
+        elites = jnp.where(jnp.all(broken), jnp.nan, elites)
         return (jnp.mean(elites, axis=0), jnp.std(elites, axis=0)), None
 
     wide = lambda x: jnp.broadcast_to(x, (horizon, *low.shape))  # noqa: E731
