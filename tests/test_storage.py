@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -84,6 +85,51 @@ def test_like_may_be_shapes_only(tmp_path):
 
     storage.save_tree(tmp_path / "x", make(5))
     assert_equal(storage.load_tree(tmp_path / "x", eqx.filter_eval_shape(make, 0)), make(5))
+
+
+class Scaled(eqx.Module):
+    weight: jax.Array
+    activation: Any
+    smallest: float = eqx.field(static=True)
+    kinds: tuple[Any, ...] = eqx.field(static=True)
+
+
+def scaled(activation=jax.nn.relu, smallest=1e-3, kinds=(1, "a", eqx.nn.Linear)):
+    return {"part": [Scaled(jnp.ones(2), activation, smallest, kinds)]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"activation": jax.nn.tanh}, "activation = relu, but `like` has tanh"),
+        ({"smallest": 0.5}, "smallest = 0.001, but `like` has 0.5"),
+        ({"smallest": None}, "smallest = 0.001, but `like` has None"),
+        ({"kinds": (1, "b", eqx.nn.Linear)}, "kinds = (1, 'a', Linear), but"),
+        ({"kinds": (1, "a", eqx.nn.MLP)}, "kinds = (1, 'a', Linear), but"),
+    ],
+)
+def test_a_tree_of_other_settings_is_refused(tmp_path, change, named):
+    storage.save_tree(tmp_path / "x", scaled())
+    assert_equal(storage.load_tree(tmp_path / "x", scaled()), scaled())
+    with pytest.raises(StorageError, match=re.escape("['part'][0]." + named)):
+        storage.load_tree(tmp_path / "x", scaled(**change))
+
+
+def test_what_only_one_side_knows_of_settings_is_passed(tmp_path):
+    """Files of before settings were saved, and settings that a later version adds."""
+    storage.save_tree(tmp_path / "x", scaled())
+    file = tmp_path / "x" / "manifest.json"
+    kept = json.loads(file.read_text())["statics"]
+    edit_manifest(tmp_path / "x", statics={name: kept[name] for name in sorted(kept)[:1]})
+    storage.load_tree(tmp_path / "x", scaled(smallest=0.5))
+    body = json.loads(file.read_text())
+    del body["statics"]
+    file.write_text(json.dumps(body))
+    edit_manifest(tmp_path / "x")
+    storage.load_tree(tmp_path / "x", scaled(jax.nn.tanh, 0.5))
+    edit_manifest(tmp_path / "x", statics=[])
+    with pytest.raises(StorageError, match="altered or damaged"):
+        storage.load_tree(tmp_path / "x", scaled())
 
 
 @pytest.mark.parametrize("tree", [{}, jnp.ones(2), 3])

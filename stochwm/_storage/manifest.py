@@ -24,6 +24,7 @@ _FIELDS = {
     "scalars": dict,
     "metadata": dict,
 }
+_LATER = {"statics": dict}  # fields that files of this format may lack
 # Bytes. A manifest holds scalars and metadata, not data, and JSON takes up to 30 times its size.
 _MANIFEST_LIMIT = 2**24
 # A file may be larger than what is to be loaded, so that a tree which does not fit is still named
@@ -67,6 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         )
     checksum = body.pop("checksum", None)
     complete = all(isinstance(body.get(name), kind) for name, kind in _FIELDS.items())
+    complete &= all(isinstance(body.get(name, kind()), kind) for name, kind in _LATER.items())
     if checksum != _digest(body) or not complete:
         raise StorageError(
             f"checksum mismatch in {folder / MANIFEST}: it was altered or damaged after saving. "

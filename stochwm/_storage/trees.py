@@ -6,7 +6,8 @@ A saved tree is a folder of two files:
   stored as its key data; a dtype that safetensors' numpy side cannot read (bfloat16, complex64)
   as unsigned integers of the same width.
 * `manifest.json`: format number, library version, size and sha256 of the arrays file, Python
-  scalars, key implementations, the caller's metadata, and a checksum of all this.
+  scalars, key implementations, static settings in words, the caller's metadata, and a checksum of
+  all this.
 
 The folder is built beside its destination, flushed to disk, and renamed into place. A save over
 an existing tree renames the old one to `.old-<name>` first, so at every moment the old or the new
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from .folders import find, new_folder, old_of, refuse_foreign
 from .leaves import pack, size_of, unpack
 from .manifest import read_arrays, read_manifest, write
+from .statics import check_statics, statics_of
 
 _Tree = TypeVar("_Tree")
 
@@ -30,7 +32,8 @@ _Tree = TypeVar("_Tree")
 def save_tree(path: str | os.PathLike, tree: Any, metadata: dict[str, Any] | None = None) -> None:
     """Write the arrays and Python scalars of a tree as the folder `path`, atomically.
 
-    Other leaves (functions, strings) are not written: `load_tree` takes them from `like`.
+    Of other leaves and of static fields (functions, strings, settings) only names are written:
+    `load_tree` takes them from `like`, and refuses others than there were.
 
     Args:
         path: folder to make or to replace; only a folder that this function wrote is replaced.
@@ -45,6 +48,7 @@ def save_tree(path: str | os.PathLike, tree: Any, metadata: dict[str, Any] | Non
     path = Path(path).absolute()
     refuse_foreign(path)
     arrays, notes = pack(tree)
+    notes["statics"] = statics_of(tree)
     with new_folder(path) as folder:
         write(folder, arrays, {**notes, "metadata": {} if metadata is None else metadata})
 
@@ -56,7 +60,9 @@ def load_tree(path: str | os.PathLike, like: _Tree) -> _Tree:
         path: the folder.
         like: a tree with the same leaf names, shapes and dtypes, for instance a freshly built
             model or `eqx.filter_eval_shape(make_model)`. Its values are not used, except for
-            leaves that are neither arrays nor numbers (functions), which are taken from it.
+            leaves that are neither arrays nor numbers (functions) and static fields, which are
+            taken from it and have to be those that were saved: numbers, strings and tuples of them
+            alike, functions and classes of one name, all else of one type.
 
     Returns:
         A tree with the structure of `like`; numpy leaves where `like` has numpy, else jax arrays.
@@ -67,7 +73,9 @@ def load_tree(path: str | os.PathLike, like: _Tree) -> _Tree:
     """
     folder = find(path)
     body = read_manifest(folder)
-    return unpack(folder, body, read_arrays(folder, body, size_of(like)), like)
+    tree = unpack(folder, body, read_arrays(folder, body, size_of(like)), like)
+    check_statics(folder, body.get("statics", {}), like)
+    return tree
 
 
 def saved_at(path: str | os.PathLike) -> bool:
