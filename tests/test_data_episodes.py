@@ -56,7 +56,24 @@ def test_shape_of_things():
     for index in (3, -4):
         with pytest.raises(IndexError):
             episodes.episode(index)
+        with pytest.raises(IndexError):
+            episodes.select([index])
     assert len(jax.tree.leaves(episodes)) == 6
+
+
+def test_episodes_are_selected_by_number_or_by_mask():
+    episodes = make()
+    for mask in ([True, False, True], np.array([True, False, True])):
+        np.testing.assert_array_equal(episodes.select(mask).lengths, [2, 3])
+    for indices, error in (
+        ([-1], IndexError),
+        ([True, False], IndexError),
+        ([0.5], TypeError),
+        ([], ValueError),
+        ([False] * 3, ValueError),
+    ):
+        with pytest.raises(error):
+            episodes.select(indices)
 
 
 def test_the_input_is_neither_changed_nor_shared():

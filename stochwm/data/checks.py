@@ -37,6 +37,20 @@ def flags(name: str, values: Any) -> np.ndarray:
     return np.array(array)
 
 
+def indices(chosen: Any, number: int) -> np.ndarray:
+    """Which of `number` episodes are meant, by their numbers or by a mask."""
+    array = np.asarray(chosen if isinstance(chosen, np.ndarray) else list(chosen))
+    if array.dtype == np.bool_:
+        if array.shape != (number,):
+            raise IndexError(f"a mask of {number} episodes must be [{number}], not {array.shape}")
+        return np.flatnonzero(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"indices of episodes have dtype {array.dtype}, expected whole numbers")
+    for i in array[(array < 0) | (array >= number)]:
+        raise IndexError(f"episode {i} of {number}, expected 0 to {number - 1}")
+    return array
+
+
 def check_lengths(arrays: dict[str, np.ndarray]) -> None:
     """All arrays have the same, positive length."""
     lengths = {name: len(array) for name, array in arrays.items()}

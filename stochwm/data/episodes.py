@@ -107,12 +107,17 @@ class Episodes(eqx.Module):
     def select(self, indices: Sequence[int] | np.ndarray) -> "Episodes":
         """Some episodes, in the given order.
 
+        Args:
+            indices: numbers of episodes; or a mask, one bool an episode.
+
         Raises:
-            IndexError: an index outside [0, num_episodes).
+            IndexError: an index outside [0, num_episodes), or a mask of another length.
+            TypeError: neither whole numbers nor bools.
             ValueError: no index at all.
         """
         starts, lengths = np.flatnonzero(self.is_first), self.lengths
-        parts = [np.arange(starts[i], starts[i] + lengths[i]) for i in indices]
+        picked = checks.indices(indices, self.num_episodes)
+        parts = [np.arange(starts[i], starts[i] + lengths[i]) for i in picked]
         rows = np.concatenate([np.arange(0), *parts])
         return self._replace({name: getattr(self, name)[rows] for name in _ARRAYS})
 
