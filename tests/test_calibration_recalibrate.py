@@ -342,6 +342,14 @@ def test_misuse_is_explained(case):
         recalibrate(model, FORK, key=KEY, **options)
 
 
+@pytest.mark.parametrize("method", ["scale", "pit", "beta", "weights"])
+def test_a_broken_member_is_not_repaired(method):
+    healthy = Ensemble(lambda key: Planted(), 2, key=KEY)
+    broken = eqx.tree_at(lambda e: e.members.loc, healthy, healthy.members.loc.at[1].set(jnp.nan))
+    with pytest.raises(ValueError, match="cannot be scored on the hold-out"):
+        recalibrate(broken, FORK, method=method, key=KEY)
+
+
 @pytest.mark.parametrize("method", ["scale", "pit"])
 def test_classes_have_neither_spread_nor_levels(method):
     kernel = Categorical(3, 1, width=4, depth=0, key=KEY)

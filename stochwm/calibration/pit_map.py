@@ -143,7 +143,7 @@ def fit_pit_map(
 
     Raises:
         TypeError: a prediction without cdf or quantile.
-        ValueError: too few transitions.
+        ValueError: too few transitions, or a prediction that is NaN.
     """
     predictions, static = eqx.partition(predict_rows(kernel, rows), eqx.is_array)
     values = jnp.asarray(rows.next_state)
@@ -158,6 +158,12 @@ def fit_pit_map(
         return jax.lax.map(one, inputs, batch_size=ROW_BATCH)
 
     found = np.asarray(levels(predictions, values, jax.random.split(key, len(values))))
+    if np.isnan(found).any():
+        row = int(np.argwhere(np.isnan(found))[0, 0])
+        raise ValueError(
+            f"model cannot be scored on the hold-out: its cdf is NaN at transition {row}. Is every "
+            "prediction finite, that of each member?"
+        )
     return PitMap(kernel, kind.fit(found))
 
 
