@@ -68,9 +68,37 @@ def test_smoothed_likelihood_sees_target_and_prediction_through_the_same_noise()
     assert abs(values.mean() - want) < 5 * values.std() / np.sqrt(20_000)
 
 
+@pytest.mark.parametrize("noise", [np.nan, np.inf, -1.0, [0.1, -0.1]])
+@pytest.mark.parametrize("make", [negative_log_likelihood, smoothed_likelihood, rollout_likelihood])
+def test_impossible_noise_is_refused(make, noise):
+    with pytest.raises(ValueError, match="noise must"):
+        make(noise)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_noise_and_scale_of_another_size_are_refused(size):
+    """One number in a list would pass for all dimensions, and two for a state of one."""
+    wrong, row = np.full(size, 0.1), line_data(2)
+    two = jax.tree.map(lambda x: np.repeat(x[0], 2) if x.ndim == 2 else x[0], row)
+    for make, example in (
+        (negative_log_likelihood, two),
+        (smoothed_likelihood, two),
+        (rollout_likelihood, WINDOW),
+        (lambda scale: rollout_energy(2, scale), WINDOW),
+    ):
+        with pytest.raises(ValueError, match=r"one a dimension of the state, \[2\]"):
+            make(wrong)(MODEL, example, key=KEY)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, np.nan])
+def test_impossible_scale_is_refused(scale):
+    with pytest.raises(ValueError, match="scale must be positive and finite"):
+        rollout_energy(2, scale)
+
+
 @pytest.mark.parametrize("noise", [0.0, -1.0, [0.1, 0.0]])
 def test_smoothed_likelihood_needs_noise(noise):
-    with pytest.raises(ValueError, match="noise must be positive"):
+    with pytest.raises(ValueError, match="noise must"):
         smoothed_likelihood(noise)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import energy_score
+from ..distributions.checks import as_float, check_finite, check_positive
 
 Loss = Callable[..., Float[Array, ""]]
 """`loss(model, example, *, key) -> scalar` for one example without a batch axis."""
@@ -25,6 +26,10 @@ def negative_log_likelihood(noise: Any = 0.0) -> Loss:
 
     Returns:
         A loss over `Transitions` rows, or anything with `state`, `action` and `next_state`.
+
+    Raises:
+        ValueError: a noise that is NaN, infinite or negative, or, when the loss is called, of
+            another size than the state.
     """
     blur = _blur(noise)
 
@@ -51,11 +56,11 @@ def smoothed_likelihood(noise: Any) -> Loss:
         A loss over `Transitions` rows.
 
     Raises:
-        ValueError: a noise that is not positive.
+        ValueError: a noise that is not positive and finite, or, when the loss is called, of
+            another size than the state.
     """
-    if not np.all(np.asarray(noise) > 0):
-        raise ValueError(f"noise must be positive, but is {noise}.")
-    blur, noise = _blur(noise), jnp.asarray(noise, float)
+    blur, noise = _blur(noise), as_float("noise", noise)
+    check_positive("noise", noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         target = blur(example.next_state, key)
@@ -76,6 +81,9 @@ def rollout_likelihood(noise: Any = 0.0) -> Loss:
 
     Returns:
         A loss over `Windows` rows: `state` `[horizon + 1, state]`, `action` `[horizon, action]`.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
     """
     blur = _blur(noise)
 
@@ -112,11 +120,13 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
         A loss over `Windows` rows: `state` `[horizon + 1, state]`, `action` `[horizon, action]`.
 
     Raises:
-        ValueError: `num_particles` is below 2.
+        ValueError: `num_particles` is below 2; a scale that is not positive and finite, or, when
+            the loss is called, of another size than the state.
     """
     if num_particles < 2:
         raise ValueError(f"num_particles must be at least 2, but is {num_particles}.")
-    scale = jnp.asarray(scale, float)
+    scale = as_float("scale", scale)
+    check_positive("scale", scale)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         def step(particles, inputs):
@@ -128,6 +138,7 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
 
         keys = jax.random.split(key, example.action.shape[0])
         state = _start(model, example)
+        _check_size("scale", scale, state)
         start = jnp.broadcast_to(state, (num_particles, *state.shape))
         _, scores = jax.lax.scan(step, start, (example.action, example.state[1:], keys))
         return jnp.mean(scores)
@@ -137,10 +148,26 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
 
 def _blur(noise: Any) -> Callable[[Array, PRNGKeyArray], Array]:
     """`(target, key) -> target + e` with e ~ N(0, diag noise^2); no noise is not drawn."""
-    if not np.any(np.asarray(noise)):
-        return lambda target, key: target
-    noise = jnp.asarray(noise, float)
-    return lambda target, key: target + noise * jax.random.normal(key, target.shape)
+    scale = as_float("noise", noise)
+    check_finite("noise", scale)
+    if (np.asarray(scale) < 0).any():
+        raise ValueError(f"noise must not be negative, but is {noise}.")
+    drawn = bool(np.any(np.asarray(scale)))
+
+    def blur(target, key):
+        _check_size("noise", scale, target)
+        return target + scale * jax.random.normal(key, target.shape) if drawn else target
+
+    return blur
+
+
+def _check_size(name: str, value: Array, state: Any) -> None:
+    """Raise `ValueError` where broadcasting would make a state of another size."""
+    if value.shape not in ((), state.shape):
+        raise ValueError(
+            f"{name} must be one number or one a dimension of the state, {list(state.shape)}, but "
+            f"has shape {value.shape}."
+        )
 
 
 def _start(model: Any, example: Any) -> Array:
