@@ -4,13 +4,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from stochwm.data import Windows
-from stochwm.training import fit
+from stochwm.data import Episodes, FlatSpace, Windows
+from stochwm.models import Markov
+from stochwm.training import fit, negative_log_likelihood, rollout_energy
+from stochwm.training.inputs import check_call
 from tests.cases_models import Line, line_data, three_lines
 
 KEY = jax.random.key(0)
+SPACE = FlatSpace(1, (-1.0,), (1.0,), (), ("x",))
 
 
 def refuse(match, data=None, model=None, **options):
@@ -87,3 +91,39 @@ def test_a_model_that_cannot_learn_is_refused():
         is_leaf=lambda x: x is None,
     )
     refuse("model must hold a floating-point array that can learn", model=counts)
+
+
+@pytest.mark.parametrize(
+    ("returned", "what"),
+    [
+        (lambda prediction: prediction.mean(), r"shape \(1,\)"),
+        (lambda prediction: {"loss": jnp.sum(prediction.mean())}, "a dict"),
+        (lambda prediction: None, "a NoneType"),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_refused(returned, what):
+    def loss(model, example, *, key):
+        return returned(model(example.state, example.action))
+
+    with pytest.raises(ValueError, match=f"loss must return a scalar .* returned {what}"):
+        fit(three_lines(), line_data(), loss, key=KEY)
+
+
+def test_what_belongs_elsewhere_is_told_where():
+    """By the check itself, since in tests the types of what is passed are checked before."""
+    line, data, at = Line(KEY), line_data(8), np.arange(3)
+    flat, flags = np.zeros((3, 1)), (at == 0, at == 2, at < 0)
+    spaces = {"observation_space": SPACE, "action_space": SPACE}
+    episodes = Episodes(flat, flat, np.zeros(3), *flags, **spaces)
+    states, actions = (np.zeros((4, size, 1), "float32") for size in (4, 3))
+    windows = Windows(states, actions, actions[..., 0], np.arange(4))
+    for arguments, message in (
+        ((line, data, optax.adam(1e-3)), "loss must be a function.*optimizer="),
+        ((line, episodes, None), r"data must be single examples, but is Episodes.*transitions\(\)"),
+        ((line, windows, None), "Windows has no next_state.*rollout_likelihood"),
+        ((Markov(line), data, None), "a Markov cannot be: pass its kernel"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            check_call(*arguments)
+    for loss in (rollout_energy(), negative_log_likelihood()):
+        check_call(line, windows, loss)

@@ -16,7 +16,15 @@ from .._storage import StorageError, latest_step, load_step, load_step_metadata,
 from ..transitions import Ensemble
 from .engine import Trace, TrainState, begin, chosen, make_chunk, make_inputs
 from .errors import TrainingDiverged
-from .inputs import check_alike, check_data, check_model, check_numbers, checksum
+from .inputs import (
+    check_alike,
+    check_call,
+    check_data,
+    check_loss,
+    check_model,
+    check_numbers,
+    checksum,
+)
 from .loggers import Logger, Row
 from .losses import Loss, negative_log_likelihood
 from .trainable import partition_trainable
@@ -118,12 +126,15 @@ def fit(
         The fitted model, the history, and the number of steps done.
 
     Raises:
-        TypeError: an `Ensemble` inside another module, which would be trained as one model.
+        TypeError: an `Ensemble` inside another module, which would be trained as one model; whole
+            episodes; an optimiser as `loss`; a model or data that the default loss cannot take.
         ValueError: empty, ragged or NaN data, with where it is; validation data of another
-            structure; impossible numbers; a model without anything to train.
+            structure; impossible numbers; a model without anything to train; a loss that is no
+            scalar.
         TrainingDiverged: `max_bad_steps` steps in a row were not finite.
         StorageError: the checkpoint is damaged or belongs to another fit.
     """
+    check_call(model, data, loss)
     check_data("data", data)
     if validation is not None:
         check_data("validation", validation)
@@ -143,6 +154,7 @@ def fit(
     members = model.members if isinstance(model, Ensemble) else _stack_one(model)
     trainable, fixed = partition_trainable(members)
     state = begin(trainable, optimizer)
+    check_loss(loss, members, data, key)
     num_members = state.best_loss.shape[0]
     run = make_chunk(loss, optimizer, batch_size, max_bad_steps, devices)
     options: Any = {"num_members": num_members, "bootstrap": bootstrap}

@@ -7,11 +7,78 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+import optax
+from jaxtyping import PRNGKeyArray, PyTree
 
 from ..transitions import Ensemble
+from .losses import Loss
 
 MAX_COUNT = 2**31 - 1  # counters on the device are int32, and would wrap around
+
+
+def check_call(model: Any, data: Any, loss: Any) -> None:
+    """Refuse what belongs into another argument of `fit`, or has to be unpacked first.
+
+    Args:
+        model: as given.
+        data: as given.
+        loss: as given; None for the likelihood of single steps.
+
+    Raises:
+        TypeError: naming the argument, and what to pass instead.
+    """
+    if isinstance(loss, optax.GradientTransformation):
+        raise TypeError(
+            "loss must be a function loss(model, example, *, key), but is an optax optimiser: pass "
+            "it by its name, fit(model, data, optimizer=...)."
+        )
+    if hasattr(data, "transitions"):
+        raise TypeError(
+            f"data must be single examples, but is {type(data).__name__}: cut it up first, "
+            "data.transitions() or data.windows(length)."
+        )
+    if loss is not None:
+        return
+    if not callable(model):
+        mend = ": pass its kernel, model.kernel" if hasattr(model, "kernel") else ""
+        raise TypeError(
+            "model must be called as model(state, action) by the default loss, but a "
+            f"{type(model).__name__} cannot be{mend}, or pass a loss of your own."
+        )
+    lacking = [name for name in ("state", "action", "next_state") if not hasattr(data, name)]
+    if lacking and eqx.filter(jax.tree.leaves(data), eqx.is_array):
+        raise TypeError(
+            "data must have state, action and next_state for the default loss, but a "
+            f"{type(data).__name__} has no {', '.join(lacking)}: pass episodes.transitions(), or a "
+            "loss that takes it, such as rollout_likelihood() or rollout_energy() for Windows."
+        )
+
+
+def check_loss(loss: Loss, members: Any, data: Any, key: PRNGKeyArray) -> None:
+    """Trace the loss of one example and member, and compile nothing.
+
+    Args:
+        loss: `loss(model, example, *, key)`.
+        members: stacked, every array with a leading member axis.
+        data: examples that passed `check_data`.
+        key: of the right kind; nothing is drawn.
+
+    Raises:
+        ValueError: it is no scalar.
+    """
+
+    def one(members, data, key):
+        first = lambda tree: jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, tree)  # noqa: E731
+        return loss(first(members), first(data), key=key)
+
+    came = eqx.filter_eval_shape(one, members, data, key)
+    shape = getattr(came, "shape", () if isinstance(came, int | float) else None)
+    if shape != ():
+        what = f"a {type(came).__name__}" if shape is None else f"shape {shape}"
+        raise ValueError(
+            f"loss must return a scalar for one example, but returned {what}: sum or average over "
+            "its dimensions."
+        )
 
 
 def check_data(name: str, data: PyTree[Any]) -> int:
