@@ -3,6 +3,7 @@
 They know only the abstract world model and never look inside a state.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -287,8 +288,17 @@ def kept(trajectory: Trajectory) -> PyTree[Array]:
     return trajectory.state, trajectory.action, trajectory.reward, trajectory.discount
 
 
-def step_times(length: int) -> Int[Array, "{length}"]:
-    """The numbers of the steps, `[length]`."""
+def step_times(length: Any) -> Int[Array, " length"]:
+    """The numbers of the steps, `[length]`.
+
+    Raises:
+        TypeError: no whole number, of which JAX would make another length.
+        ValueError: none at all.
+    """
+    try:
+        length = operator.index(length)
+    except TypeError as error:
+        raise TypeError(f"length must be a whole number of steps, but is {length!r}.") from error
     if length < 1:
         raise ValueError(f"length must be at least 1 step, but is {length}.")
     return jnp.arange(length)

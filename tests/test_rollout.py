@@ -8,6 +8,7 @@ import pytest
 from jaxtyping import Array
 
 from stochwm import imagine, observe, replay
+from stochwm._rollout import step_times
 from stochwm.distributions import (
     AbstractDistribution,
     DiagNormal,
@@ -167,6 +168,12 @@ def test_moments_follow_the_matrix_recursion():
 def test_no_step_is_refused(length):
     with pytest.raises(ValueError, match=f"length must be at least 1 step, but is {length}"):
         imagine(MODEL, policy, START, key=KEY, length=length)
+
+
+def test_half_a_step_is_refused():
+    with pytest.raises(TypeError, match=r"whole number of steps, but is 3\.5"):
+        step_times(3.5)  # by itself, since tests check the types that `imagine` is given before
+    assert step_times(np.int64(2)).shape == (2,)
 
 
 @pytest.mark.parametrize("actions", [jnp.zeros((0, 1)), jnp.zeros(())])
