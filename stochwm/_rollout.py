@@ -228,15 +228,19 @@ def make_step(
     `act(state, inputs)` is the action, and `draw(inputs)` the key of the draw.
 
     Raises:
-        ValueError: as the step is traced: a reward or a discount that is not a scalar.
+        TypeError: as the step is traced: an action that is a list, or a state of whole numbers that
+            the model leads to one of floats.
+        ValueError: alike, a reward or a discount that is not a scalar.
     """
 
     def step(state, inputs):
         action = act(state, inputs)
+        _check_action(action)
         prediction = model.transition(state, action)
         next_state = prediction.sample(seed=draw(inputs))
         reward = model.reward(state, action, next_state)
         discount = model.discount(state, action, next_state)
+        _check_dtypes(state, next_state)
         _check_scalar("reward", reward)
         _check_scalar("discount", discount)
         aux = record(state, action, prediction, next_state)
@@ -260,6 +264,28 @@ def make_step(
         return (state, memory, trusted), row
 
     return watched
+
+
+def _check_action(action: Any) -> None:
+    """A list would pass for a pytree of actions."""
+    if isinstance(action, list | tuple):
+        raise TypeError(
+            f"policy must return an array [action], but returned a {type(action).__name__}: "
+            "jnp.stack or jnp.asarray makes one of it."
+        )
+
+
+def _check_dtypes(state: PyTree[Array], next_state: PyTree[Array]) -> None:
+    """Whole numbers to start from, often a list of literals, are no state of a model of floats."""
+    if jax.tree.structure(state) != jax.tree.structure(next_state):
+        return  # the scan says it well
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(next_state), strict=True)
+    for before, after in ((jnp.result_type(x), jnp.result_type(y)) for x, y in pairs):
+        if jnp.issubdtype(after, jnp.floating) and not jnp.issubdtype(before, jnp.floating):
+            raise TypeError(
+                f"state must have the dtype of the next one, {after}, but has {before}: start from "
+                "jnp.asarray(state, float)."
+            )
 
 
 def _check_scalar(name: str, value: Any) -> None:

@@ -206,6 +206,13 @@ def test_what_save_dropped_is_checked_too():
         replay(Markov(Linear()), START * jnp.nan, plan, key=KEY, save=jnp.zeros_like)
 
 
+def test_a_start_of_whole_numbers_and_a_list_of_actions_are_refused():
+    with pytest.raises(TypeError, match="state must have the dtype .* float32, but has int32"):
+        imagine(MODEL, policy, jnp.array([1, -2]), key=KEY, length=2)
+    with pytest.raises(TypeError, match="policy must return an array .* a list"):
+        imagine(MODEL, lambda state, *, key: [state[0]], START, key=KEY, length=2)
+
+
 @pytest.mark.parametrize("head", ["reward", "discount"])
 def test_a_head_that_returns_a_vector_is_refused(head):
     """Against time, `[1]` would be broadcast to `[time, time]`, and sum up to a wrong return."""
