@@ -284,6 +284,17 @@ def test_what_does_not_fit_is_refused(change, error, message):
         DreamEnv(**arguments)
 
 
+def test_a_transition_is_dreamt_without_a_reward():
+    kernel = model().kernel
+    for env in (
+        DreamEnv(kernel, STARTS, **WATCHED),
+        DreamVectorEnv(kernel, STARTS, 1, **WATCHED),
+    ):
+        env.reset(seed=0)
+        reward, terminated = env.step(np.zeros(env.action_space.shape))[1:3]
+        assert (reward, terminated) == (0.0, False)
+
+
 @pytest.mark.parametrize("head", ["reward", "discount"])
 def test_a_head_that_returns_a_vector_is_refused_before_the_first_step(head):
     broken = UnindexedHead(Pull(jnp.zeros(())), head)

@@ -21,7 +21,8 @@ from ..distributions import (
 from ..distributions.checks import as_float, check_finite
 from ..drift import DisagreementReward
 from ..drift.members import Measure, moments_of
-from ..models import AbstractFilter, AbstractWorldModel
+from ..models import AbstractFilter, AbstractWorldModel, Markov
+from ..transitions import AbstractTransition
 
 # Folded in for the start and for what is seen: far from the times of any episode.
 BEFORE, SEEN = np.uint32(2**32 - 1), np.uint32(2**32 - 2)
@@ -112,6 +113,21 @@ class Dream(eqx.Module):
         after = Progress(progress.word, progress.episode, time, carry)
         info = {"trusted": trusted, **row.aux}
         return after, Arrival(self.observe(after), row.reward, terminated, truncated, info)
+
+
+def as_world_model(model: AbstractWorldModel | AbstractTransition) -> AbstractWorldModel:
+    """The model, or a transition as one without a reward.
+
+    Raises:
+        TypeError: neither.
+    """
+    if isinstance(model, AbstractTransition):
+        return Markov(model)
+    if not isinstance(model, AbstractWorldModel):
+        raise TypeError(
+            f"model must be a world model or a transition, but is a {type(model).__name__}."
+        )
+    return model
 
 
 def variances(prediction: AbstractSampler) -> dict[str, Float[Array, ""]]:

@@ -12,7 +12,8 @@ from ..data import unflatten_value
 from ..drift import epistemic_variance
 from ..drift.members import Measure
 from ..models import AbstractWorldModel
-from ._dream import Dream, check_arrived, check_dream, starting_states, word_of
+from ..transitions import AbstractTransition
+from ._dream import Dream, as_world_model, check_arrived, check_dream, starting_states, word_of
 from ._dream_spaces import ActionEncoder, resolve
 
 
@@ -42,7 +43,7 @@ class DreamEnv(gym.Env):
 
     def __init__(
         self,
-        model: AbstractWorldModel,
+        model: AbstractWorldModel | AbstractTransition,
         starts: Any,
         *,
         max_steps: int,
@@ -56,7 +57,8 @@ class DreamEnv(gym.Env):
 
         Args:
             model: a world model whose `start` and `observed` take and show flat observations, or a
-                filter, which decodes to them; what is seen is then drawn.
+                filter, which decodes to them; what is seen is then drawn. Or a transition, which
+                has no reward and never ends.
             starts: observations `[starts, observation]`; or `Episodes`, of which every observation
                 is one at which an action was chosen. A filter takes `Episodes` only: it has seen
                 each of them from its beginning up to the start.
@@ -79,6 +81,7 @@ class DreamEnv(gym.Env):
             starts, observation_space, action_space
         )
         self._encode = ActionEncoder(self.action_space, ())
+        model = as_world_model(model)
         states = starting_states(model, starts, rows)
         self._dream = Dream(model, states, guard, max_steps, pessimism, measure)
         check_dream(self._dream, rows.shape[1], self._encode.flat.size)

@@ -17,7 +17,17 @@ from ..data import unflatten_value
 from ..drift import epistemic_variance
 from ..drift.members import Measure
 from ..models import AbstractWorldModel
-from ._dream import Arrival, Dream, Progress, check_arrived, check_dream, starting_states, word_of
+from ..transitions import AbstractTransition
+from ._dream import (
+    Arrival,
+    Dream,
+    Progress,
+    as_world_model,
+    check_arrived,
+    check_dream,
+    starting_states,
+    word_of,
+)
 from ._dream_spaces import ActionEncoder, resolve
 
 
@@ -33,7 +43,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
 
     def __init__(
         self,
-        model: AbstractWorldModel,
+        model: AbstractWorldModel | AbstractTransition,
         starts: Any,
         num_envs: int,
         *,
@@ -48,7 +58,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         """Dream with a model; `DreamEnv` says more of what both take.
 
         Args:
-            model: a world model.
+            model: a world model, or a transition.
             starts: observations `[starts, observation]`, or `Episodes`, which a filter needs.
             num_envs: how many copies, at least 1.
             max_steps: of an episode.
@@ -75,6 +85,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._encode = ActionEncoder(self.single_action_space, (num_envs,))
+        model = as_world_model(model)
         states = starting_states(model, starts, rows)
         self._dream = Dream(model, states, guard, max_steps, pessimism, measure)
         check_dream(self._dream, rows.shape[1], self._encode.flat.size)
