@@ -241,7 +241,8 @@ def main() -> None:
             raise
         sys.exit(f"stochwm: {error} [{DEBUG}=1 shows where]")
     except KeyboardInterrupt:
-        sys.exit("stochwm: stopped; go on with --resume")
+        mend = "; go on with --resume" if sys.argv[1:2] in (["learn"], ["demo"]) else ""
+        sys.exit(f"stochwm: stopped{mend}")
 
 
 def _tensorboard(folder: Path) -> Logger:

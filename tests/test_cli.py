@@ -1,5 +1,6 @@
 """The command line: help, what each verb passes on, and errors without a traceback."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from stochwm import _learn as jobs
 from stochwm._learn import LearnConfig
+from stochwm._train import AgentConfig
 from stochwm.envs import WORLDS
 from stochwm.training import TrainingDiverged
 from tests.cases_runs import command_line
@@ -164,6 +166,18 @@ def test_a_foreign_folder_is_no_run(stochwm, tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     code, _ = stochwm("report", tmp_path)
     assert "damaged or foreign" in code
+    config = AgentConfig("ppo", "CartPole-v1").to_json()
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    code, _ = stochwm("report", tmp_path)
+    assert "use `stochwm play` or `stochwm dream`" in code
+
+
+def test_only_verbs_that_can_go_on_are_said_to(stochwm, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "describe_worlds", stop)
+    assert stochwm("worlds")[0] == "stochwm: stopped"
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,15 @@ class LearnConfig:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: the text is not of this version of the library.
+            ValueError: the text is not of this version of the library, or of an agent.
         """
         data: Any = json.loads(text)
         known = {field.name for field in dataclasses.fields(LearnConfig)}
+        if isinstance(data, dict) and "agent" in data:
+            raise ValueError(
+                "it is of `stochwm train`, whose runs hold an agent and have no report: use "
+                "`stochwm play` or `stochwm dream`; history.png has the curves."
+            )
         if not isinstance(data, dict) or set(data) != known:
             have = sorted(data) if isinstance(data, dict) else data
             raise ValueError(
