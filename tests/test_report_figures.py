@@ -49,6 +49,17 @@ def texts(figure) -> str:
     return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
 
 
+def test_a_long_headline_stays_inside_the_figure():
+    figure = style.new_figure(4.0, 2.0, label="empty")
+    title = "Outcomes by step of the dimensions that vary most (darker: larger share of futures)"
+    with style.house_style():
+        style.titled(figure, title)
+    headline = figure.findobj(lambda artist: getattr(artist, "get_text", str)() != "")[0]
+    assert headline.get_text().split() == title.split()
+    assert 2 <= len(headline.get_text().splitlines()) <= 3
+    assert headline.get_window_extent().x1 <= figure.bbox.width
+
+
 # --- fan chart --------------------------------------------------------------------------------
 def test_fan_chart_draws_every_dimension_of_every_model_and_the_real_future():
     real = ended(fork(3, seed=5))

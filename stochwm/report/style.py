@@ -187,8 +187,17 @@ def shades(colour: str) -> "matplotlib.colors.Colormap":
 
 
 def titled(figure: "matplotlib.figure.Figure", title: str) -> None:
-    """A headline over the whole figure, at its left edge."""
-    figure.suptitle(title, x=0.012, ha="left", fontweight="bold")
+    """A headline over the whole figure, at its left edge, in as many lines as it takes."""
+    headline = figure.suptitle(title, x=0.012, ha="left", fontweight="bold")
+    room = 0.976 * figure.bbox.width
+    lines: list[str] = []
+    for word in title.split(" "):
+        headline.set_text(" ".join([*lines[-1:], word]))
+        if lines and headline.get_window_extent().width <= room:
+            lines[-1] = headline.get_text()
+        else:
+            lines.append(word)
+    headline.set_text("\n".join(lines))
 
 
 def legend_below(figure: "matplotlib.figure.Figure", handles: list, columns: int = 4) -> None:
