@@ -17,6 +17,8 @@ from stochwm.calibration import (
     evaluate_density,
     open_loop,
 )
+from stochwm.calibration.evaluate import _check_types
+from stochwm.calibration.starts import too_short
 from stochwm.data import Episodes, FlatSpace, collect
 from stochwm.distributions import AbstractSampler, DiagNormal
 from stochwm.envs import HiddenSwitch, WetChicken
@@ -190,6 +192,10 @@ class Sampled(AbstractTransition):
 def test_short_episodes_are_skipped_with_the_reason():
     card = evaluate(Markov(line()), UNEVEN, key=KEY, horizons=(1, 4), num_particles=50)
     assert card.skipped == ("horizon 4: only 7 futures are that long",)
+    assert too_short({1: 12, 2: 7, 4: 0, 9: 0}) == [
+        "horizon 2: only 7 futures are that long",
+        "horizons 4, 9: only 0 futures are that long",
+    ]
     assert card.series("energy")["horizon"] == [1]
     assert card.get("energy").count == UNEVEN.num_transitions
 
@@ -380,6 +386,20 @@ def test_the_law_of_a_world_with_atoms_is_scored_under_its_noise():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         evaluate(Markov(line()), UNEVEN, key=KEY, **options)
+
+
+def test_what_is_no_model_no_episodes_and_no_horizons_is_told_apart():
+    """By the check itself, since in tests the types of what is passed are checked before."""
+    models = {"model": line()}
+    for arguments, message in (
+        (({"model": lambda s, a: None}, UNEVEN, (1,)), "model must be .* but is a function"),
+        ((models, UNEVEN.transitions(), (1,)), "episodes must be Episodes, but is Transitions"),
+        ((models, UNEVEN, 3), r"horizons must be whole numbers .*\(1, 5\), but are 3"),
+        ((models, UNEVEN, (1.5,)), "horizons must be whole numbers"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            _check_types(*arguments)
+    assert _check_types(models | {"law": None}, UNEVEN, np.array([2, 1])) == (2, 1)
 
 
 def test_a_model_free_of_the_noise_is_seen_through_it():

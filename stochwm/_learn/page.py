@@ -81,12 +81,12 @@ def _summary(metrics: dict, cards: dict[str, Scorecard], labels: dict[str, str])
         + "; ".join(f"{name}: {text}" for name, text in NEEDS.items())
         + ".",
     )
+    skipped: dict[str, list[str]] = {}
+    for name, card in cards.items():
+        for reason in card.skipped:
+            skipped.setdefault(reason, []).append(labels[name])
     text = list(metrics["sentences"])
-    text += [
-        f"Not scored for {labels[name]}: {reason}."
-        for name, card in cards.items()
-        for reason in card.skipped
-    ]
+    text += [f"Not scored for {', '.join(who)}: {reason}." for reason, who in skipped.items()]
     return Section("What the numbers say", tuple(text), (), table)
 
 

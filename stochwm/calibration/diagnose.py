@@ -15,7 +15,7 @@ from .pit import pit
 from .pit_tests import PitTests, pit_tests
 from .pre_ranks import average_rank, band_depth, joint_cdf, kernel_density, rank_of
 from .reliability import LEVELS, Reliability, miscalibration_area, reliability
-from .starts import MIN_STARTS
+from .starts import MIN_STARTS, too_short
 
 BATCH = 64  # clouds that are ranked at the same time: pairs of particles must fit
 PRE_RANKS = {
@@ -140,17 +140,18 @@ def diagnose(
         ValueError: shapes that do not fit together, or a horizon below 1.
     """
     _check(clouds, futures, mask, episode, horizons)
-    mask, rows, skipped = np.asarray(mask), [], []
+    mask, rows, skipped, lasted = np.asarray(mask), [], [], {}
     values = _values(jnp.asarray(clouds), jnp.asarray(futures), key)
     for i, horizon in enumerate(horizons):
         here = {name: array[mask[:, i], i] for name, array in values.items()}
-        if mask[:, i].sum() < MIN_STARTS:
-            skipped.append(f"horizon {horizon}: only {mask[:, i].sum()} futures are that long")
-        elif bad := int(np.isnan(here["pit"]).any(axis=-1).sum()):
+        lasted[horizon] = int(mask[:, i].sum())
+        if lasted[horizon] < MIN_STARTS:
+            continue
+        if bad := int(np.isnan(here["pit"]).any(axis=-1).sum()):
             skipped.append(f"horizon {horizon}: {bad} futures or clouds are not finite")
         else:
             rows.append(_at_horizon(horizon, episode[mask[:, i]], here, levels, seed))
-    return Diagnosis(tuple(rows), tuple(skipped))
+    return Diagnosis(tuple(rows), (*too_short(lasted), *skipped))
 
 
 def _values(clouds: Array, futures: Array, key: PRNGKeyArray) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """One scoring path: held-out episodes in, a table with confidence intervals out."""
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from .persistence import Persistence
 from .pit_tests import pit_tests
 from .scorecard import Sample, Score, Scorecard
 from .source_samples import Source, Task, samples_of
-from .starts import HORIZONS, MIN_STARTS, choose_starts
+from .starts import HORIZONS, choose_starts, too_short
 
 SOURCES = ("model", "gaussian", "law", "excess", "climatology", "persistence")
 OF_POINTS = ("energy", "crps", "variogram")  # what a forecast of a single point can be held to
@@ -89,10 +90,12 @@ def evaluate(
         A `Scorecard`; what could not be scored is in `skipped` with the reason.
 
     Raises:
+        TypeError: no model or no episodes, or horizons that are no whole numbers.
         ValueError: models of other spaces, an unknown metric, a horizon below 1, fewer than 2
             particles, no start, a noise or scale that is not one number a dimension, or a scale
             that is not positive.
     """
+    horizons = _check_types({"model": model, "law": law, "gaussian": gaussian}, episodes, horizons)
     names = metric_names(metrics)
     for name, number, least in (
         ("horizons", min(horizons, default=0), 1),
@@ -132,18 +135,37 @@ def evaluate(
     return Scorecard(tuple(scores), tuple(skipped), samples)
 
 
+def _check_types(models: dict[str, Any], episodes: Any, horizons: Any) -> tuple[int, ...]:
+    """Refuse what would fail far from here; the horizons as ints."""
+    for name, model in models.items():
+        given = model is not None or name == "model"
+        if given and not isinstance(model, AbstractWorldModel | AbstractTransition):
+            raise TypeError(
+                f"{name} must be a world model or a transition, but is a {type(model).__name__}. "
+                "Make the function a transition, a class with __call__(state, action) under "
+                "AbstractTransition; evaluate_density takes a function for the nll."
+            )
+    if not isinstance(episodes, Episodes):
+        raise TypeError(
+            f"episodes must be Episodes, but is {type(episodes).__name__}: futures are held "
+            "against whole episodes, which single steps no longer are."
+        )
+    try:
+        return tuple(operator.index(horizon) for horizon in horizons)
+    except TypeError as error:
+        raise TypeError(
+            f"horizons must be whole numbers in a tuple, such as (1, 5), but are {horizons!r}."
+        ) from error
+
+
 def _task(episodes, horizons, num_starts, noise, scale, key) -> tuple[Task, list[str]]:
     """The task, and which horizons are too long for the episodes."""
     key_nll, key_futures = jax.random.split(key)
     starts = choose_starts(episodes, num_starts, horizons[-1])
     draws = jax.random.normal(jax.random.fold_in(key_nll, 1), starts.future.shape)
     target = (starts.future + noise * np.asarray(draws)).astype(np.float32)
-    lasted = {horizon: starts.mask[:, horizon - 1].sum() for horizon in horizons}
-    reasons = [
-        f"horizon {horizon}: only {number} futures are that long"
-        for horizon, number in lasted.items()
-        if number < MIN_STARTS
-    ]
+    lasted = {horizon: int(starts.mask[:, horizon - 1].sum()) for horizon in horizons}
+    reasons = too_short(lasted)
     keys = jax.random.split(key_futures, len(starts.state))
     return Task(
         episodes, starts, horizons, target, noise, scale, key_nll, key_futures, keys

@@ -49,6 +49,22 @@ def choose_starts(episodes: Episodes, num_starts: int, horizon: int) -> Starts:
     )
 
 
+def too_short(lasted: dict[int, int]) -> list[str]:
+    """Which horizons have too few futures, a sentence for all that have as few.
+
+    Args:
+        lasted: how many futures are that long, by horizon.
+    """
+    by_number: dict[int, list[str]] = {}
+    for horizon, number in lasted.items():
+        if number < MIN_STARTS:
+            by_number.setdefault(number, []).append(str(horizon))
+    return [
+        f"horizon{'s' * (len(which) > 1)} {', '.join(which)}: only {number} futures are that long"
+        for number, which in by_number.items()
+    ]
+
+
 def in_blocks(function: Callable[..., Any], inputs: tuple[Any, ...], size: int) -> Any:
     """`function` of blocks of rows, its results as numpy arrays of all rows.
 
