@@ -44,8 +44,11 @@ def indices(chosen: Any, number: int) -> np.ndarray:
         if array.shape != (number,):
             raise IndexError(f"a mask of {number} episodes must be [{number}], not {array.shape}")
         return np.flatnonzero(array)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"indices of episodes have dtype {array.dtype}, expected whole numbers")
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(
+            f"indices of episodes have shape {array.shape} and dtype {array.dtype}, expected whole "
+            "numbers [n]"
+        )
     for i in array[(array < 0) | (array >= number)]:
         raise IndexError(f"episode {i} of {number}, expected 0 to {number - 1}")
     return array
