@@ -209,7 +209,8 @@ def test_one_particle_is_split_conformal():
     statistic = np.random.default_rng(0).normal(size=(59, 1, 4)).cumsum(axis=-1)
     rehearsal = Rehearsal(np.maximum.accumulate(statistic, -1), np.zeros((59, 4)))
     threshold = FalseAlarm(0.05, horizon=4).threshold(rehearsal)
-    assert threshold == conformal_quantile(rehearsal.statistic[:, 0, -1], 0.95)
+    quantile = conformal_quantile(rehearsal.statistic[:, 0, -1], 0.95)
+    assert quantile < threshold < quantile + 1e-5 * abs(quantile)
 
 
 @pytest.mark.parametrize("risk", [0.1, 0.13])

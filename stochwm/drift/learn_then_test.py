@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .rehearsal import Rehearsal
+from .rehearsal import Rehearsal, raised
 
 NUM_CHAINS = 4
 PILOT = 5  # one in so many episodes proposes thresholds, the others test them
@@ -70,8 +70,9 @@ def _proposed(statistic: Float[np.ndarray, "episodes particles horizon"]) -> lis
 
     They begin where half or most of the first steps are trusted, or a tenth or half of all steps: a
     strict threshold leaves few steps to be judged by, and a chain ends with the first test that
-    fails.
+    fails. Each is raised before it is tested, so that a guard holds what was tested.
     """
     begins = *np.quantile(statistic[:, :, 0], [0.5, 0.9]), *np.quantile(statistic, [0.1, 0.5])
     later = np.quantile(statistic, np.linspace(0, 1, 41)[1:])
-    return [[float(b), *map(float, later[later > b]), math.inf] for b in begins]
+    as_held = lambda thresholds: [raised(float(x), statistic) for x in thresholds]  # noqa: E731
+    return [[*as_held([b, *later[later > b]]), math.inf] for b in begins]

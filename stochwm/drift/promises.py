@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 
 from ..calibration import fewest_scores
-from .rehearsal import Rehearsal
+from .rehearsal import Rehearsal, raised
 
 ROUNDING = 1e-9  # 0.05 * 20 must not count as a little less than 1
 
@@ -19,7 +19,7 @@ class AbstractPromise(eqx.Module):
 
     @abc.abstractmethod
     def threshold(self, rehearsal: Rehearsal) -> float:
-        """The largest threshold at which the promise holds; -inf if it does at none.
+        """The largest threshold at which the promise holds, up to rounding; -inf if there is none.
 
         Raises:
             ValueError: too few held-out episodes for any such statement.
@@ -64,7 +64,8 @@ class FalseAlarm(AbstractPromise):
                 f"holdout must have at least {least} episodes for a rate of false alarms of "
                 f"{self.rate}, but has {episodes}: hold out more, or allow a higher rate."
             )
-        return float(np.sort(final, axis=None)[::-1][allowed])
+        # A threshold that is a little larger only flags less.
+        return raised(float(np.sort(final, axis=None)[::-1][allowed]), rehearsal.statistic)
 
 
 def open_unit(name: str, value: float) -> float:

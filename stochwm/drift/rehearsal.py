@@ -17,6 +17,8 @@ from ..models import AbstractWorldModel
 from .measured import measured
 from .members import Measure
 
+ULPS = 8  # that a measure may move by where it is compiled into another program
+
 
 class Rehearsal(NamedTuple):
     """What a guard would have seen, one start an episode: episodes are exchangeable, steps not."""
@@ -112,11 +114,33 @@ def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
     return np.where(spread > 0, spread, 1.0)
 
 
-def running(values: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
-    """The statistic of a guard after each step, where -inf marks steps that were not taken."""
+def running(measured: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
+    """The statistic of a guard after each step, where -inf marks steps that were not taken.
+
+    In the guard's own precision and order: rounded otherwise, sums that tie there would not here.
+    """
+    measured = np.asarray(measured, jnp.result_type(float))
     if cumulative:
-        values = np.cumsum(np.where(np.isneginf(values), 0.0, values), axis=-1)
-    return np.maximum.accumulate(values, axis=-1)
+        with np.errstate(over="ignore", invalid="ignore"):  # as on a device, silently
+            measured = np.cumsum(np.where(np.isneginf(measured), 0, measured), axis=-1)
+    return np.maximum.accumulate(measured, axis=-1)
+
+
+def raised(threshold: float, statistic: Float[np.ndarray, "*futures horizon"]) -> float:
+    """The threshold as a guard holds it, with room for the rounding of a number that ties with it.
+
+    Worlds of few states have few values of the statistic: without room, the last bit of another
+    program decides whether all who share the largest trusted one are flagged. Sums round once more
+    a step. Near 0, numbers are as exact as those that they are differences of, up to 1.
+    """
+    if not np.isfinite(threshold):
+        return float(threshold)
+    kind = np.dtype(jnp.result_type(float))
+    finite = np.abs(statistic[np.isfinite(statistic)])
+    size = max(abs(threshold), min(1.0, np.max(finite, initial=0.0)))
+    room = (ULPS + statistic.shape[-1]) * float(np.finfo(kind).eps) * float(size)
+    with np.errstate(over="ignore"):
+        return float(np.asarray(float(threshold) + room).astype(kind))
 
 
 def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> Starts:
