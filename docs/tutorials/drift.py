@@ -117,8 +117,8 @@ fan_chart(dreamt, from_start(real.state), names=list(world.state_names), dims=[0
 # The members learned from different resamples of the same data. Where there were data they agree,
 # elsewhere each goes its own way. `DriftGuard` watches how far their predicted means are apart, and
 # stops trusting a future at a threshold. `fit` finds it on held-out *episodes*, so that a promise
-# holds: of futures that begin somewhere in a new episode of this driver, at most 5 % are flagged
-# within 20 steps. That takes 19 episodes or more.
+# holds: of futures from a random step of a new episode of this driver, under the actions that the
+# driver took there, at most 5 % are flagged within 20 steps. That takes 19 episodes or more.
 
 # %%
 promise = FalseAlarm(0.05, horizon=LENGTH)
@@ -129,10 +129,10 @@ print(f"{holdout.num_episodes} held-out episodes, threshold {float(guard.thresho
 trusted_horizon_histogram(horizons, length=LENGTH)
 
 # %% [markdown]
-# **What to see.** The dreams of the driver's habit are trusted to the end, but for a few: those are
-# the false alarms that were paid for. The dreams to the right end after a few steps. From there on
-# the reward and the discount of a watched future are 0, so that returns, values and plans end at
-# the trusted horizon by themselves.
+# **What to see.** The dreams of the driver's habit are trusted to the end, but for a few:
+# false alarms, of which the promise allows some from random starts. The dreams to the right end
+# after a few steps. From there on the reward and the discount of a watched future are 0, so that
+# returns, values and plans end at the trusted horizon by themselves.
 #
 # ## One dream, cut
 #

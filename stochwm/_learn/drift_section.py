@@ -111,9 +111,9 @@ def sentences(found: Findings) -> list[str]:
         )
     if isinstance(promise, FalseAlarm):
         said.append(
-            f"Promised: of futures from a random moment of a new episode of the same kind, at most "
-            f"{100 * promise.rate:.3g} % are flagged within {_plural(promise.horizon)}. So a flag "
-            "says: the model does not know this situation."
+            f"Promised: of futures from a random moment of a new episode of the same kind, under "
+            f"the actions taken there, at most {100 * promise.rate:.3g} % are flagged within "
+            f"{_plural(promise.horizon)}. So a flag says: the model does not know this situation."
         )
     elif isinstance(promise, Calibration):
         each = " and ".join(

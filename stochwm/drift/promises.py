@@ -29,9 +29,11 @@ class AbstractPromise(eqx.Module):
 class FalseAlarm(AbstractPromise):
     """Is this situation one that the model knows?
 
-    A future from the start of a fresh episode of the same kind, `horizon` steps long or until that
-    episode ends, is flagged with probability at most `rate`. The probability is over the hold-out
-    too. It says nothing of how wrong the model is there: see `Coverage`.
+    A future from a random step of a fresh episode of the same kind, under its recorded actions,
+    `horizon` steps long or until that episode ends, is flagged with probability at most `rate`. The
+    step is drawn as in `rehearse`: uniformly among those with `horizon` steps to come, else the
+    first. The probability is over the hold-out too. It says nothing of futures under other actions,
+    or of how wrong the model is there: see `Coverage`.
 
     By conformal risk control of the share of particles that are flagged (Angelopoulos et al. 2024,
     arXiv 2208.02814, theorem 1), which with one particle is split conformal prediction of the
