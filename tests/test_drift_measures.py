@@ -323,6 +323,15 @@ def test_broken_clouds_are_not_taken_for_agreement():
         assert np.isnan(run(measure, broken)), measure
 
 
+@pytest.mark.parametrize("measure", [geometric_jensen_shannon, information_loss])
+def test_where_members_are_certain_and_agree_the_gradient_is_finite(measure):
+    """In one dimension, beside one where they do not."""
+    certain = jnp.zeros((3, 4, 1))
+    clouds = jnp.concatenate([certain, jax.random.normal(KEY, (3, 4, 1))], axis=-1)
+    for some in (certain, clouds, 1e3 * clouds, 1e-3 * clouds):
+        assert np.isfinite(jax.grad(measure)(some)).all()
+
+
 def test_members_without_spread_are_told_apart():
     """Certain members: what divides by variances stays finite, and sees that they differ."""
     points = np.array([[[0.0, 1.0]], [[0.0, 2.0]]])

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..calibration import fewest_scores
 from .promises import ROUNDING, AbstractPromise, checked_horizon, open_unit
-from .rehearsal import Rehearsal
+from .rehearsal import Rehearsal, raised
 
 
 class Accuracy(AbstractPromise):
@@ -63,8 +63,8 @@ class Accuracy(AbstractPromise):
         too_long[left] = rehearsal.statistic[left, :, near[left]]
         too_long = np.where(np.isnan(too_long), np.inf, too_long)  # a guard never trusts NaN
         first = np.sort(too_long, axis=None)[allowed]
-        below = np.nextafter(np.float32(first), np.float32(-np.inf))  # guards hold single precision
-        return math.inf if np.isinf(first) else float(below)
+        # Below it by more than the last bits, in which another program may differ.
+        return -raised(-float(first), rehearsal.statistic)
 
     def near(self, rehearsal: Rehearsal) -> np.ndarray:
         """How many steps there are before the first that is too far away, `[episodes]`.

@@ -133,7 +133,9 @@ def positive_moments_of(prediction: Any) -> Moments:
     """
     mean, variance = moments_of(prediction)
     total = jnp.mean(variance, axis=0) + jnp.var(mean, axis=0)
-    floor = jnp.maximum(SMALLEST_SHARE * total, jnp.finfo(mean.dtype).tiny)
+    # Gradients divide by its square, which must be a number, and so must what comes of it.
+    smallest = 16 * float(jnp.finfo(mean.dtype).tiny) ** 0.5
+    floor = jnp.maximum(SMALLEST_SHARE * total, smallest)
     return Moments(mean, jnp.maximum(variance, floor))
 
 
