@@ -423,6 +423,7 @@ def test_bets_gain_more_from_numbers_that_vary_less():
 
 # --- what is refused --------------------------------------------------------------------------
 NONE = Rehearsal(np.zeros((9, 2, 5)), np.zeros((9, 5)))
+FOUR = Rehearsal(np.zeros((4, 2, 5)), np.zeros((4, 5)))
 
 
 @pytest.mark.parametrize(
@@ -445,6 +446,8 @@ NONE = Rehearsal(np.zeros((9, 2, 5)), np.zeros((9, 5)))
         (lambda: p_value_of_mean([0.5], 1.0), "mean"),
         (lambda: FalseAlarm(0.05, horizon=5).threshold(NONE), "least 19"),
         (lambda: Coverage(horizon=5).threshold(NONE), "has 9: not even"),
+        # Three episodes would do for so little, but one of these four has to propose.
+        (lambda: Coverage(0.5, 0.4, horizon=5, confidence=0.1).threshold(FOUR), "has 4: not even"),
     ],
 )
 def test_bad_input_is_refused(make, match):

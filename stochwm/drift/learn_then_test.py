@@ -33,8 +33,8 @@ def largest_proved(rehearsal: Rehearsal, test: Test, confidence: float) -> float
 
 
 def num_pilot(episodes: int) -> int:
-    """How many episodes propose thresholds and test none."""
-    return episodes // PILOT
+    """How many episodes propose thresholds and test none, at least one."""
+    return max(1, episodes // PILOT)
 
 
 def significance(confidence: float) -> float:
