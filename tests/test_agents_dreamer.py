@@ -253,28 +253,6 @@ def test_the_range_of_returns_follows_slowly():
     np.testing.assert_allclose([low, high], [0.99 * 2 + 0.05, 0.99 * 8 + 0.95], rtol=1e-5)
 
 
-def test_a_guard_cuts_dreams_where_prior_heads_disagree():
-    """Distrusted steps bring nothing: a return is what the critic expects where the trust ended."""
-    config = dataclasses.replace(V3, prior_heads=3)
-    start = learner(config)
-    agent, state = start.agent, start.agent.model.initial()
-
-    @eqx.filter_jit
-    def watched(guard):
-        return dream_from(agent, start.slow_critic, state, config, guard, key=KEY)
-
-    never, always = (watched(DriftGuard(epistemic_variance, at)) for at in (-1.0, 9.0))
-    np.testing.assert_array_equal(always.trusted, np.ones(3))
-    np.testing.assert_array_equal(never.trusted, np.zeros(3))
-    np.testing.assert_array_equal(never.returns, np.zeros(3))
-    assert np.all(always.returns != 0)
-    first = epistemic_variance(agent.model.transition(state, always.action[0]))
-    some = watched(DriftGuard(epistemic_variance, 1.001 * first, cumulative=True))
-    np.testing.assert_array_equal(some.trusted, [1, 0, 0])
-    np.testing.assert_array_equal(some.returns[1:], np.zeros(2))
-    assert 0 != some.returns[0] != always.returns[0]
-
-
 def test_a_picture_goes_through_every_loss():
     """Shapes only: nothing is compiled."""
     shape, box = (4, 4, 3), gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)

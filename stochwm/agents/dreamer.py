@@ -229,8 +229,8 @@ def make_update(
 
     Args:
         config: the choices.
-        guard: cuts dreams where they are not to be trusted: the actor then learns from returns
-            that end there.
+        guard: cuts dreams where they are not to be trusted. What it would bring to go on is then
+            what the critic expects of the last trusted state; from there on nothing is learned.
     """
     optimizer = make_optimizer(config)
 
@@ -277,7 +277,7 @@ def losses(
         lambda start, key: dream_from(agent, learner.slow_critic, start, config, guard, key=key)
     )(starts, keys)
 
-    low, high = range_of(dreams.returns, learner)
+    low, high = range_of(dreams.returns, learner, None if guard is None else dreams.trusted > 0)
     scale = jnp.maximum(1.0, high - low) if config.normalise_returns else 1.0
     actor_loss, entropy = jax.vmap(partial(loss_of_actor, agent, config, scale))(dreams)
     on_critic = partial(loss_of_critic, agent, learner.slow_critic, config)
@@ -316,11 +316,13 @@ class Dream(eqx.Module):
     action: Float[Array, "H action"]
     """As drawn from the policy."""
     returns: Float[Array, " H"]
-    """Lambda-returns; their gradient reaches the actor through the dream."""
+    """Lambda-returns; their gradient reaches the actor through the dream. Of steps that the guard
+    distrusts, the value of the last trusted state."""
     value: Float[Array, " H"]
     weight: Float[Array, " H"]
-    """Probability that the dream is not over by then, times the discount."""
+    """Probability that the dream is not over by then, times the discount; 0 without trust."""
     trusted: Float[Array, " H"]
+    """Whether the guard trusts the step from each state, and all before."""
 
 
 def dream_from(
@@ -336,6 +338,10 @@ def dream_from(
 
     `R_t = r_{t+1} + gamma c_{t+1} ((1 - lambda) v_{t+1} + lambda R_{t+1})`, `R_H = v_H`, with the
     values of the current critic, or of the slow one.
+
+    A guard truncates a dream and does not terminate it: from the first step t that it distrusts,
+    `R = v_t`, the value of the last trusted state. An end there, worth 0, would pay for leaving
+    what the model knows wherever rewards are negative.
     """
     model = jax.lax.stop_gradient(agent.model)
     critic = jax.lax.stop_gradient(slow if config.slow_critic.bootstraps else agent.critic)
@@ -352,14 +358,21 @@ def dream_from(
     features = jax.vmap(model.features)(states)
     value = jax.vmap(lambda x: agent.scalar.mean(critic(x)))(features)
     discount = config.gamma * future.discount
-    returns = lambda_returns(future.reward, discount, value[1:], config.lambda_)
+    trusted = jnp.ones(length, bool) if future.trusted is None else future.trusted
+    # A distrusted step has discount 0 and stays where it is, so that `value` is that of the cut.
+    reward = jnp.where(trusted, future.reward, value[:-1])
+    returns = lambda_returns(reward, discount, value[1:], config.lambda_)
     # The predicted discount of the start counts, too: a dream from a terminal state is no dream.
     goes_on = model.discount(None, None, start)
-    weight = goes_on * jnp.cumprod(jnp.concatenate([jnp.ones(1), discount[:-1]]))
-    trusted = jnp.ones_like(weight) if future.trusted is None else future.trusted.astype(float)
+    weight = goes_on * jnp.cumprod(jnp.concatenate([jnp.ones(1), discount[:-1]])) * trusted
     fixed = jax.lax.stop_gradient
     return Dream(
-        fixed(features), fixed(future.action), returns, fixed(value[:-1]), fixed(weight), trusted
+        fixed(features),
+        fixed(future.action),
+        returns,
+        fixed(value[:-1]),
+        fixed(weight),
+        trusted.astype(float),
     )
 
 
@@ -417,9 +430,21 @@ def replayed_returns(
 
 
 def range_of(
-    returns: Float[Array, "starts H"], learner: Learner
+    returns: Float[Array, "starts H"],
+    learner: Learner,
+    trusted: Bool[Array, "starts H"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Running percentiles 5 and 95 of imagined returns, each a part 0.01 towards the newest."""
-    now = jnp.percentile(jax.lax.stop_gradient(returns), jnp.asarray([5.0, 95.0]))
-    low, high = 0.99 * jnp.stack([learner.low, learner.high]) + 0.01 * now
+    """Running percentiles 5 and 95 of imagined returns, each a part 0.01 towards the newest.
+
+    Under a guard, of those that it trusts: values of states where dreams were cut, some many times
+    over, are not what actions brought. Where it trusts none, the percentiles stay.
+    """
+    before, returns = jnp.stack([learner.low, learner.high]), jax.lax.stop_gradient(returns)
+    shares = jnp.asarray([5.0, 95.0])
+    if trusted is None:
+        now = jnp.percentile(returns, shares)
+    else:
+        now = jnp.nanpercentile(jnp.where(trusted, returns, jnp.nan), shares)
+        now = jnp.where(jnp.any(trusted), now, before)
+    low, high = 0.99 * before + 0.01 * now
     return low, high
