@@ -6,6 +6,7 @@ actor and the critic learn never moves the world model.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from .returns import lambda_returns
 from .slow_critic import SlowCritic
 from .steps import Steps
 
+ROUNDING = 1e-9  # 0.1 * 10 must not count as a little less than 1
 CHUNK = 8  # rows between updates: a call of the compiled update costs as much as some of these
 
 
@@ -116,15 +118,28 @@ class DreamerConfig:
 
     @property
     def updates_per_chunk(self) -> int:
-        """As many as the train ratio asks for, at least 1."""
-        replayed = self.batch_size * self.sequence_length
-        return max(1, round(self.steps_per_chunk * self.train_ratio / replayed))
+        """After a chunk that is learned after: one number, and so one program."""
+        return max(1, math.ceil(self._asked - ROUNDING))
+
+    @property
+    def _asked(self) -> float:
+        """Updates that the train ratio asks for, a chunk."""
+        return self.steps_per_chunk * self.train_ratio / (self.batch_size * self.sequence_length)
+
+    def _learned_after(self, chunks: int) -> int:
+        """After how many of the first chunks there are updates: enough for the train ratio."""
+        return math.floor(chunks * min(1.0, self._asked / self.updates_per_chunk) + ROUNDING)
+
+    def learns_after(self, chunk: int) -> bool:
+        """Whether there are updates after a chunk: told by its number, as a resumed run has it."""
+        due = self._learned_after(chunk + 1) > self._learned_after(chunk)
+        return due and (chunk + 1) * self.steps_per_chunk >= self.prefill
 
     def updates_by(self, steps: int) -> int:
         """Updates in so many steps of the environment: none before the last of the prefill."""
-        size = self.steps_per_chunk
-        chunks = steps // size - -(-self.prefill // size) + 1
-        return max(0, chunks) * self.updates_per_chunk
+        silent = -(-self.prefill // self.steps_per_chunk) - 1
+        chunks = max(silent, steps // self.steps_per_chunk)
+        return (self._learned_after(chunks) - self._learned_after(silent)) * self.updates_per_chunk
 
 
 class Dreamer(eqx.Module):

@@ -70,9 +70,10 @@ def train_dreamer(
     """Learn to act in an environment by dreaming of it.
 
     The environment runs `CHUNK` steps in each copy, then the agent learns as often as the train
-    ratio asks. With a `folder`, a run that was interrupted goes on at its last checkpoint, and ends
-    as if nothing had happened: environments that cannot be saved start a new episode at every
-    checkpoint, in an uninterrupted run as well. A run that is finished goes on to more `steps`.
+    ratio asks: where that is no whole number, the next larger one, but not after every such chunk.
+    With a `folder`, a run that was interrupted goes on at its last checkpoint, and ends as if
+    nothing had happened: environments that cannot be saved start a new episode at every checkpoint,
+    in an uninterrupted run as well. A run that is finished goes on to more `steps`.
 
     Args:
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
@@ -139,6 +140,8 @@ class _Job:
     ):
         self.source, self.config, self.seed = source, config, seed
         self.key = jax.random.key(seed)
+        if not config.train_ratio > 0:
+            raise ValueError(f"train_ratio must be positive, but is {config.train_ratio}.")
         self.steps_per_chunk, self.updates = config.steps_per_chunk, config.updates_per_chunk
         self.random = RandomPolicy(source.action_space)
         self.guard = eqx.partition(guard, eqx.is_array)
@@ -196,7 +199,7 @@ class _Job:
         )
         finished, running = episode_returns(steps, running, self.config.gamma)
         replay, learner, metrics = add(replay, steps), state.learner, None
-        if (chunk + 1) * self.steps_per_chunk >= self.config.prefill:
+        if self.config.learns_after(chunk):
             keys = jax.random.split(key_learn, self.updates)
             learner, metrics = _learn(learner, replay, keys, *self.guard, self.config)
         state = Progress(learner, replay, memory, place, running, jnp.asarray(chunk + 1))

@@ -1,0 +1,43 @@
+"""Numbers of a Dreamer's choices: what is asked for is done, or refused."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from stochwm.agents import make_update
+from stochwm.agents.train_dreamer import _Job
+from tests.test_agents_dreamer import KEY, SOURCE, V1, V3, batch, learner
+
+
+@pytest.mark.parametrize("ratio", [128.0, 37.0, 10.0, 4.0, 1.0, 0.1])
+def test_the_train_ratio_is_kept(ratio):
+    """Also where a chunk of 16 steps asks for less than one update of 256 steps, or for 2.3."""
+    sizes = {"batch_size": 16, "sequence_length": 16, "prefill": 48, "train_ratio": ratio}
+    config = dataclasses.replace(V3, **sizes)
+    learns = np.array([config.learns_after(chunk) for chunk in range(16_002)])
+    assert not learns[:2].any()
+    updates = config.updates_per_chunk * np.cumsum(learns)
+    assert updates[-1] * 256 == pytest.approx(16 * 16_000 * ratio, rel=0.01)
+    for chunks in (0, 1, 2, 3, 4, 100, 16_002):
+        assert config.updates_by(16 * chunks + 15) == (updates[chunks - 1] if chunks else 0)
+    if ratio == 128.0:
+        assert config.updates_per_chunk == 8
+        assert learns[2:].all()
+    with pytest.raises(ValueError, match="train_ratio must be positive"):
+        _Job(SOURCE, dataclasses.replace(V3, train_ratio=0.0), 0, None)
+
+
+def test_one_start_a_sequence_has_no_steps_to_replay():
+    """Without a critic on real rewards it learns; with one it is refused."""
+    config = dataclasses.replace(V1, starts_per_sequence=1)
+    update = make_update(config)
+    start = learner(config)
+    after, _ = eqx.filter_eval_shape(lambda m, r: update(m, r, key=KEY), start, batch())
+    assert jax.tree.structure(after) == jax.tree.structure(start)
+    with pytest.raises(ValueError, match="starts_per_sequence .* at least 2 .*or replay_critic 0"):
+        dataclasses.replace(V3, starts_per_sequence=1)
+    with pytest.raises(ValueError, match="starts_per_sequence .* at least 1, but"):
+        dataclasses.replace(V1, starts_per_sequence=0)
