@@ -51,7 +51,8 @@ class DreamerConfig:
         soft_discount: whether the discount head learns that factor, too (V3).
         lambda_: of the returns.
         imagined_steps: length of a dream, H.
-        starts_per_sequence: dreams begin at so many of the last states of each sequence.
+        starts_per_sequence: dreams begin at so many of the last states of each sequence; at least 2
+            with a `replay_critic`, which learns from the real steps between them.
         dynamics_gradient: whether the actor learns by the gradient of the returns through the
             dream (V1), or by REINFORCE (V2 and V3).
         normalise_returns: whether advantages are divided by the range of returns, if above 1 (V3).
@@ -105,6 +106,15 @@ class DreamerConfig:
     num_envs: int = 4
     prefill: int = 512
     capacity: int = 100_000
+
+    def __post_init__(self):
+        least = 2 if self.replay_critic > 0 else 1
+        if min(self.starts_per_sequence, self.sequence_length) < least:
+            raise ValueError(
+                f"starts_per_sequence and sequence_length must be at least {least}"
+                f"{' (or replay_critic 0): it learns from steps between starts' * (least > 1)}, "
+                f"but are {self.starts_per_sequence} and {self.sequence_length}."
+            )
 
     @property
     def gamma(self) -> float:
@@ -297,14 +307,14 @@ def losses(
     actor_loss, entropy = jax.vmap(partial(loss_of_actor, agent, config, scale))(dreams)
     on_critic = partial(loss_of_critic, agent, learner.slow_critic, config)
     critic_loss = jax.vmap(on_critic)(dreams.features[:, :-1], dreams.returns, dreams.weight)
-    rows = [x[:, last] for x in (batch.reward, batch.is_last, batch.is_terminal)]
-    boot = dreams.returns[:, 0].reshape(rows[0].shape)
-    returns, weight = jax.vmap(lambda *row: replayed_returns(*row, config=config))(*rows, boot)
-    features = dreams.features[:, 0].reshape(*boot.shape, -1)
-    replayed = jax.vmap(on_critic)(features[:, :-1], returns, weight)
-    behaviour = (
-        jnp.mean(actor_loss) + jnp.mean(critic_loss) + config.replay_critic * jnp.mean(replayed)
-    )
+    behaviour = jnp.mean(actor_loss) + jnp.mean(critic_loss)
+    if config.replay_critic > 0:
+        rows = [x[:, last] for x in (batch.reward, batch.is_last, batch.is_terminal)]
+        boot = dreams.returns[:, 0].reshape(rows[0].shape)
+        returns, weight = jax.vmap(lambda *row: replayed_returns(*row, config=config))(*rows, boot)
+        features = dreams.features[:, 0].reshape(*boot.shape, -1)
+        replayed = jax.vmap(on_critic)(features[:, :-1], returns, weight)
+        behaviour += config.replay_critic * jnp.mean(replayed)
     mean = jnp.mean
     metrics = Metrics(
         observation_loss=mean(world.observation),
