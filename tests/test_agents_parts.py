@@ -25,9 +25,11 @@ from stochwm.agents import (
     sample,
 )
 from stochwm.agents.checkpoints import Checkpoints
+from stochwm.agents.choices import choices_of, differences
 from stochwm.agents.source import picture_shape
 from stochwm.data import flat_space
 from stochwm.distributions import Deterministic
+from stochwm.drift import MutualInformation
 from stochwm.envs import AbstractWorld, Curtain, WorldEnv
 
 KEY = jax.random.key(0)
@@ -110,6 +112,14 @@ def test_a_cut_ends_the_newest_rows_only():
         assert np.sum(last) == 2
 
 
+# --- choices ----------------------------------------------------------------------------------
+def test_random_keys_are_choices():
+    """Of a guard, say: runs with other draws are not the same run."""
+    asked = lambda seed: choices_of(MutualInformation(key=jax.random.key(seed)))  # noqa: E731
+    assert asked(0) == asked(0)
+    assert differences(asked(0), asked(9)).startswith("key ")
+
+
 # --- actors and critics -----------------------------------------------------------------------
 def test_actors_have_the_units_of_their_space():
     box = flat_space(gym.spaces.Box(np.float32([-2, 0]), np.float32([2, 10])), "action")
@@ -124,6 +134,9 @@ def test_actors_have_the_units_of_their_space():
     np.testing.assert_allclose(probs, [0.85, 0.05, 0.05, 0.05], rtol=1e-4)
     with pytest.raises(ValueError, match="finite bounds"):
         make_actor_head(flat_space(gym.spaces.Box(-np.inf, np.inf, (1,))))
+    fixed = gym.spaces.Box(np.float32([-2, 3]), np.float32([2, 3]))
+    with pytest.raises(ValueError, match=r"\['action\[1\]'\] have one value"):
+        make_actor_head(flat_space(fixed, "action"))
 
 
 def test_slow_critics_follow():

@@ -30,6 +30,7 @@ from stochwm.models import (
     SymlogEncoder,
 )
 from stochwm.models.observation_heads import from_patches, to_patches
+from stochwm.models.rssm import UnitActions
 from stochwm.training import free_bits, partition_trainable, plain_kl, rssm_loss
 
 KEY = jax.random.key(0)
@@ -246,6 +247,14 @@ def test_actions_beyond_their_bounds_count_as_the_bound():
     np.testing.assert_allclose(of(2.0, 1.0), of(9.0, 4.0), rtol=1e-6)
     assert not np.allclose(of(1.0, 1.0), of(2.0, 1.0))
     np.testing.assert_allclose(MODEL.actions(jnp.array([1.0, 0.25])), [0.5, -0.5])
+
+
+def test_an_action_without_a_choice_is_0():
+    """Whatever is asked for; the entries beside it are as ever."""
+    unit = UnitActions(jnp.array([-2.0, 3.0]), jnp.array([2.0, 3.0]))
+    for action in ([1.0, 3.0], [1.0, 99.0]):
+        np.testing.assert_array_equal(unit(jnp.array(action)), [0.5, 0.0])
+    assert np.isfinite(jax.jacobian(unit)(jnp.array([1.0, 3.0]))).all()
 
 
 def test_a_fresh_model_expects_no_reward():

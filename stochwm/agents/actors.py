@@ -79,7 +79,7 @@ def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:
     """The head for a space of actions: categories, or numbers with finite bounds.
 
     Raises:
-        ValueError: another space.
+        ValueError: another space, or numbers that can have one value only.
     """
     check_actions(space)
     if space.discrete:
@@ -88,13 +88,23 @@ def make_actor_head(space: FlatSpace, unimix: float = 0.0) -> AbstractActorHead:
 
 
 def check_actions(space: FlatSpace) -> None:
-    """Raise `ValueError` unless actions are all categories, or all numbers with finite bounds."""
+    """Raise `ValueError` unless actions are all categories, or all numbers with finite bounds.
+
+    Bounds that are equal are refused, too: a policy has no density where there is no choice.
+    """
     finite = np.isfinite([space.low, space.high]).all()
     if not space.discrete and (space.groups or not finite):
         raise ValueError(
             "actions must be all categories or all numbers with finite bounds, but are "
             f"{space.names} in [{space.low}, {space.high}]."
         )
+    if not space.discrete:
+        fixed = [n for n, a, b in zip(space.names, space.low, space.high, strict=True) if a >= b]
+        if fixed:
+            raise ValueError(
+                f"actions must have a low bound below the high one, but {fixed} have one value "
+                "only: leave them out of the action space, and fill them in inside the environment."
+            )
 
 
 def from_unit(unit: DiagNormal, low: tuple[float, ...], high: tuple[float, ...]) -> DiagNormal:

@@ -19,8 +19,9 @@ def choices_of(value: Any, name: str = "") -> dict[str, Choice]:
     """Every choice inside a value by its dotted name, as JSON can hold it.
 
     Dataclasses, dicts, lists, partial functions, and functions that hold on to values are taken
-    apart; other functions and classes stand for themselves by their names, arrays by a checksum.
-    Of what a function does nothing is seen: two versions of one name are the same choice.
+    apart; other functions and classes stand for themselves by their names, arrays and
+    random keys by a checksum. Of what a function does nothing is seen: two versions of one name are
+    the same choice.
     """
     parts = _parts(value)
     if parts is None:
@@ -59,10 +60,11 @@ def _leaf(value: Any) -> Choice:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if not jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-            array = np.asarray(value)
-            digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]
-            return array.item() if array.ndim == 0 else f"{array.dtype}{array.shape} {digest}"
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return f"{value.dtype} {_leaf(jax.random.key_data(value))}"
+        array = np.asarray(value)
+        digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]
+        return array.item() if array.ndim == 0 else f"{array.dtype}{array.shape} {digest}"
     return _name(value if hasattr(value, "__qualname__") else type(value))
 
 

@@ -25,14 +25,17 @@ from .scalars import AbstractScalar
 
 
 class UnitActions(AbstractConstant):
-    """Actions in [-1, 1]; what leaves its bounds counts as the bound, as in an environment."""
+    """Actions in [-1, 1]; what leaves its bounds counts as the bound, as in an environment.
+
+    An entry whose bounds are equal says nothing, and is 0.
+    """
 
     low: Float[Array, " action"]
     high: Float[Array, " action"]
 
     def __call__(self, action: Float[Array, " action"]) -> Float[Array, " action"]:
         middle, half = 0.5 * (self.high + self.low), 0.5 * (self.high - self.low)
-        unit = (action - middle) / half
+        unit = jnp.where(half > 0, (action - middle) / jnp.where(half > 0, half, 1.0), 0.0)
         return unit / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(unit)))
 
 
