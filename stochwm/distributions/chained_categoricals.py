@@ -67,7 +67,9 @@ class ChainedCategoricals(AbstractDistribution):
         """p(z_g | z_<g) of every group, the groups before it being those of `value`.
 
         Its log mass at the value is that of the chain. For z ~ q with independent groups the mean
-        of `q.kl_divergence(chain.given(z))` is KL(q || chain).
+        of `q.kl_divergence(chain.given(z))` is KL(q || chain), and so is that of its gradient with
+        respect to the chain. With respect to q it is not, where z is held fixed: q also decides
+        which z the later groups are compared at, and that part is missing.
         """
         rows = as_event(value, self.event_shape).reshape(self.bias.shape)
         added = jnp.cumsum(jnp.einsum("gc,gcw->gw", rows[:-1], self.seen), axis=0)

@@ -32,7 +32,7 @@ class SequenceLoss(eqx.Module):
     """As trained: after free bits and weights."""
     raw_divergence: Float[Array, " time"]
     """KL(posterior || prior): the information that the observation brought. Of several prior heads,
-    the mean over them: no less than the divergence from their mixture."""
+    the mean over them: no less than the divergence from their mixture. Of a chain, at one draw."""
     state: LatentState
     """The filtered states, from which to imagine."""
 
@@ -45,6 +45,13 @@ def rssm_loss(
     model: RSSM, sequence: Any, *, divergence: Divergence, key: PRNGKeyArray
 ) -> SequenceLoss:
     """The negative evidence bound of one sequence, term by term (arXiv 2301.04104, equation 5).
+
+    Under a `ChainedLatent` the divergence is that at the posterior's one draw, held fixed. Without
+    free bits its mean is the divergence from the chain, and its gradient is right on average for
+    the prior; for the posterior it lacks how another draw would move the later groups' priors. Free
+    bits act on that one number: the mean of `max(nats, number)` is no less than `max(nats, mean)`
+    (Jensen), so that both sides are still pulled together on some draws where the divergence itself
+    is below the free nats.
 
     Args:
         model: whose parameters learn.
@@ -89,7 +96,8 @@ def rssm_loss(
 def factors_at(prior: AbstractDistribution, latent: Array) -> AbstractDistribution:
     """A prior that a posterior can be compared with: of a chain, what follows on each group drawn.
 
-    The divergence from it is on average that from the chain, see `ChainedCategoricals.given`.
+    The divergence from it is on average that from the chain; its gradient is so for the prior only,
+    see `ChainedCategoricals.given`.
     """
     if isinstance(prior, UniformMixture):
         return UniformMixture(eqx.filter_vmap(lambda head: factors_at(head, latent))(prior.members))
