@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from stochwm.agents import make_update
+from stochwm.agents import make_learner, make_update
 from stochwm.agents.train_dreamer import _Job
-from tests.test_agents_dreamer import KEY, SOURCE, V1, V3, batch, learner
+from tests.test_agents_dreamer import KEY, SOURCE, SPACES, V1, V3, batch, learner
 
 
 @pytest.mark.parametrize("ratio", [128.0, 37.0, 10.0, 4.0, 1.0, 0.1])
@@ -28,6 +28,19 @@ def test_the_train_ratio_is_kept(ratio):
         assert learns[2:].all()
     with pytest.raises(ValueError, match="train_ratio must be positive"):
         _Job(SOURCE, dataclasses.replace(V3, train_ratio=0.0), 0, None)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_no_two_layers_begin_alike(heads):
+    """Not in one weight, whatever their shapes: the same key gives the same first numbers."""
+    agent = make_learner(
+        *SPACES, dataclasses.replace(V3, depth=2, prior_heads=heads), key=KEY
+    ).agent
+    weights = [x.ravel()[:3] for x in jax.tree.leaves(eqx.filter(agent, eqx.is_inexact_array))]
+    drawn = np.array([w / w[0] for w in weights if w.size == 3 and len(set(w.tolist())) == 3])
+    apart = np.abs(drawn[:, None] - drawn[None]).max(axis=-1) + np.eye(len(drawn))
+    assert len(drawn) > 15
+    assert apart.min() > 1e-4
 
 
 def test_one_start_a_sequence_has_no_steps_to_replay():

@@ -48,7 +48,8 @@ def make_learner(
     Raises:
         ValueError: actions that are neither categories nor numbers with finite bounds.
     """
-    key_model, key_actor, key_critic = jax.random.split(key, 3)
+    # One split for all: keys made of `key_model` here could be those that the model makes of it.
+    key_model, key_actor, key_critic, key_heads = jax.random.split(key, 4)
     head = make_actor_head(action_space, unimix=config.unimix)
     model = RSSM(
         action_bounds=(action_space.low, action_space.high),
@@ -62,7 +63,7 @@ def make_learner(
         prior_heads=config.prior_heads,
         horizon=config.horizon if config.soft_discount else None,
         key=key_model,
-        **_observation_heads(observation_space, config, image, jax.random.fold_in(key_model, 1)),
+        **_observation_heads(observation_space, config, image, key_heads),
     )
     shape: dict[str, Any] = {"width": config.width, "depth": config.depth}
     actor = Perceptron(
