@@ -9,10 +9,10 @@ from .actors import make_actor_head as make_actor_head
 from .beside import Beside as Beside
 from .beside import dream_beside as dream_beside
 from .dreamer import Dreamer as Dreamer
-from .dreamer import DreamerConfig as DreamerConfig
 from .dreamer import Learner as Learner
 from .dreamer import make_update as make_update
 from .dreamer_build import make_learner as make_learner
+from .dreamer_config import DreamerConfig as DreamerConfig
 from .dreamer_presets import PRESETS as PRESETS
 from .dreamer_presets import laprop as laprop
 from .dreamer_presets import three_adams as three_adams

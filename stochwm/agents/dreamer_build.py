@@ -22,7 +22,8 @@ from ..models import (
 )
 from ..training import partition_trainable
 from .actors import make_actor_head
-from .dreamer import Dreamer, DreamerConfig, Learner, make_optimizer
+from .dreamer import Dreamer, Learner, make_optimizer
+from .dreamer_config import DreamerConfig
 
 ACTOR_SCALE = 0.01  # of the initial output weights: a first policy that is all but uniform
 PATCH_FEATURES = 16

@@ -8,7 +8,8 @@ import optax
 
 from ..models import CategoricalLatent, ChainedLatent, MeanSquared, NormalLatent, SymexpTwoHot
 from ..training import balanced_kl, free_bits
-from .dreamer import Dreamer, DreamerConfig
+from .dreamer import Dreamer
+from .dreamer_config import DreamerConfig
 from .slow_critic import SlowCritic
 
 

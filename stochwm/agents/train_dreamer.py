@@ -18,8 +18,9 @@ from .._guard import AbstractGuard
 from ..data import RandomPolicy
 from .acting import acting
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
-from .dreamer import CHUNK, Dreamer, DreamerConfig, Learner, Memory, Metrics, act, make_update
+from .dreamer import Dreamer, Learner, Memory, Metrics, act, make_update
 from .dreamer_build import make_learner
+from .dreamer_config import CHUNK, DreamerConfig
 from .errors import check_row
 from .exploring import Explorer, act_at_random, explore
 from .replay import Replay, add, cut, empty_replay, sample
