@@ -257,7 +257,7 @@ def test_one_particle_is_trusted_too_long_from_where_it_is_too_far():
     values = np.sort(rehearsal.statistic[np.arange(58), 0, near])
     threshold = Accuracy(3.0, horizon=40).threshold(rehearsal)
     assert values[0] < threshold < values[1]
-    np.testing.assert_allclose(threshold, values[1], rtol=1e-6)
+    np.testing.assert_allclose(threshold, values[1], rtol=1e-4)
 
 
 def test_a_distance_that_never_is_too_large_is_trusted_for_good():
@@ -351,7 +351,7 @@ def test_one_member_cannot_disagree():
     for measure in (None, epistemic_variance, MutualInformation(key=KEY, num_samples=4), drawn):
         with pytest.raises(ValueError, match=r"at least 2 members .* has 1.*total_variance"):
             fitted(alone(), measure)
-    assert fitted(alone(), total_variance).threshold == pytest.approx(NOISE**2)
+    assert fitted(alone(), total_variance).threshold == pytest.approx(NOISE**2, rel=1e-4)
 
 
 def test_a_measure_that_is_no_number_is_refused():
