@@ -2,8 +2,9 @@
 
     python benchmarks/lake_faults.py --seeds 1
 
-Trains the agents of `chance.py` on slippery FrozenLake, and others that explore (`exploring`), and
-works out by the exact law what share of the optimal value in 100 steps there is in
+Trains the agents of `chance.py` on slippery FrozenLake, the same at a constant learning rate
+(`restless`), and others of more entropy and a longer horizon (`exploring`), and works out
+by the exact law what share of the optimal value in 100 steps there is in
 
 policy      the most probable actions, on average over the histories of each state
 improved    the best actions by the values that the law gives to its policy: would better values of
@@ -16,6 +17,7 @@ state likes most and for the others. All of it is seen in 20 copies of 150 rows 
 actions, 64 draws a state and action. Has no targets; writes JSON.
 """
 
+import dataclasses
 import sys
 from functools import partial
 from typing import Any
@@ -117,7 +119,8 @@ def _looked_ahead(agent, rows, keys, gamma):
 
 
 TASKS = {
-    "lake": (partial(measure, CALM, 50_000), {}),
+    "lake": (partial(measure, CALM, 60_000), {}),
+    "restless": (partial(measure, dataclasses.replace(CALM, settle=None), 60_000), {}),
     "exploring": (partial(measure, v3_chained(entropy=0.01, exploration=0.2), 60_000), {}),
 }
 
