@@ -27,6 +27,7 @@ from stochwm.drift import (
     epistemic_variance,
     p_value_of_mean,
     rehearse,
+    spread_along,
     total_variance,
 )
 from stochwm.drift.guard import standard_measure
@@ -267,6 +268,23 @@ def test_a_distance_that_never_is_too_large_is_trusted_for_good():
     assert Accuracy(10.0, horizon=40).threshold(blind) < 0  # a guard that sees nothing
     with pytest.raises(ValueError, match="measured the distance"):
         Accuracy(1.0, horizon=40).threshold(rehearsal._replace(distance=None))
+
+
+def test_starts_are_judged_by_the_spread_of_their_futures():
+    episodes = real_episodes(6, 7, length=5)
+    rehearsal = rehearsed(episodes, unit=2.0, particles=4)
+    clouds = rehearsal.of_clouds()
+    assert clouds.statistic.shape == (6, 1, HORIZON)
+    assert (np.diff(clouds.statistic) >= 0).all()
+    np.testing.assert_array_equal(clouds.statistic[..., 4], clouds.statistic[..., -1])
+    futures = jax.random.normal(KEY, (4, 5, 3))
+    each = [np.linalg.norm(futures[i] - futures[j], axis=-1) for i in range(4) for j in range(i)]
+    want = np.maximum.accumulate(np.mean(each, axis=0))
+    np.testing.assert_allclose(spread_along(futures, 2.0), want / 2, rtol=1e-5)
+    with pytest.raises(ValueError, match="at least 2 particles"):
+        spread_along(futures[:1])
+    with pytest.raises(ValueError, match="measured spread"):
+        rehearsal._replace(spread=None).of_clouds()
 
 
 def test_the_distance_to_what_came_is_in_units_and_ends_with_the_episode():

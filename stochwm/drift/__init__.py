@@ -31,6 +31,7 @@ from .rehearsal import rehearse as rehearse
 from .rollouts import by_member as by_member
 from .rollouts import disagreement as disagreement
 from .rollouts import disagreement_along as disagreement_along
+from .spread import spread_along as spread_along
 from .surprise import bayesian_surprise as bayesian_surprise
 from .surprise import surprise as surprise
 from .surprise_along import surprise_along as surprise_along

@@ -16,6 +16,7 @@ from ..distributions import energy_score
 from ..models import AbstractWorldModel
 from .measured import measured
 from .members import Measure
+from .spread import spread_along
 
 ULPS = 8  # that a measure may move by where it is compiled into another program
 
@@ -32,6 +33,9 @@ class Rehearsal(NamedTuple):
     distance: Float[np.ndarray, "episodes horizon"] | None = None
     """Energy distance of the model's cloud to what really came, in units of the observations;
     infinite where the cloud is not finite, NaN after the end of an episode."""
+    spread: Float[np.ndarray, "episodes horizon"] | None = None
+    """How far apart the futures of each start are, see `spread_along`, in the same units. After the
+    end of an episode it stays as it is."""
 
     @property
     def horizon(self) -> int:
@@ -41,7 +45,18 @@ class Rehearsal(NamedTuple):
     def part(self, episodes: Any) -> "Rehearsal":
         """That of some of the episodes: a slice, indices or a mask."""
         distance = None if self.distance is None else self.distance[episodes]
-        return Rehearsal(self.statistic[episodes], self.level[episodes], distance)
+        spread = None if self.spread is None else self.spread[episodes]
+        return Rehearsal(self.statistic[episodes], self.level[episodes], distance, spread)
+
+    def of_clouds(self) -> "Rehearsal":
+        """The same of starts as a whole, `[episodes, 1, horizon]`, by the spread of their futures.
+
+        Raises:
+            ValueError: a rehearsal that did not measure it.
+        """
+        if self.spread is None:
+            raise ValueError("a rehearsal must have measured spread to judge starts by it.")
+        return self._replace(statistic=self.spread[:, None])
 
 
 def rehearse(
@@ -93,7 +108,7 @@ def rehearse(
     states = start_states(model, episodes, starts.row, key=key, num_particles=num_particles)
     rows = jax.tree.map(jnp.asarray, (states, starts.action, starts.future, keys))
     unit = jnp.asarray(units_of(episodes) if unit is None else unit, float)
-    values, level, distance = _imagined(model, measure, unit, rows, num_particles)
+    values, level, distance, spread = _imagined(model, measure, unit, rows, num_particles)
     values = np.where(starts.mask[:, None], np.asarray(values, float), -np.inf)
     if np.isnan(values).any():
         episode, _, step = (int(i) for i in np.argwhere(np.isnan(values))[0])
@@ -103,7 +118,9 @@ def rehearse(
         )
     distance = np.nan_to_num(np.asarray(distance, float), nan=np.inf, posinf=np.inf)
     lasting = lambda x: np.where(starts.mask, np.asarray(x, float), np.nan)  # noqa: E731
-    return Rehearsal(running(values, cumulative), lasting(level), lasting(distance))
+    spread = np.nan_to_num(np.asarray(spread, float), nan=np.inf, posinf=np.inf)
+    spread = running(np.where(starts.mask, spread, -np.inf), cumulative=False)
+    return Rehearsal(running(values, cumulative), lasting(level), lasting(distance), spread)
 
 
 def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
@@ -162,7 +179,7 @@ def one_start_each(episodes: Episodes, horizon: int, *, key: PRNGKeyArray) -> St
 
 
 @eqx.filter_jit
-def _imagined(model, measure, unit, rows, num_particles: int) -> tuple[Array, Array, Array]:
+def _imagined(model, measure, unit, rows, num_particles: int) -> tuple[Array, ...]:
     def one(row):
         state, actions, future, key = row
         key_future, key_ties = jax.random.split(key)
@@ -184,6 +201,6 @@ def _imagined(model, measure, unit, rows, num_particles: int) -> tuple[Array, Ar
         clouds = jnp.swapaxes(states, 0, 1)
         rank = jax.vmap(lambda cloud, came, key: rank_of(kernel_density, cloud, came, key=key))
         distance = 2 * jax.vmap(energy_score)(clouds / unit, future / unit)
-        return values, 1 - rank(clouds, future, keys), distance
+        return values, 1 - rank(clouds, future, keys), distance, spread_along(states, unit)
 
     return jax.lax.map(one, rows)
