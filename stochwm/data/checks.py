@@ -37,13 +37,13 @@ def flags(name: str, values: Any) -> np.ndarray:
     return np.array(array)
 
 
-def indices(chosen: Any, number: int) -> np.ndarray:
+def indices(chosen: Any, number: int) -> list[int]:
     """Which of `number` episodes are meant, by their numbers or by a mask."""
     array = np.asarray(chosen if isinstance(chosen, np.ndarray) else list(chosen))
     if array.dtype == np.bool_:
         if array.shape != (number,):
             raise IndexError(f"a mask of {number} episodes must be [{number}], not {array.shape}")
-        return np.flatnonzero(array)
+        return np.flatnonzero(array).tolist()
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise TypeError(
             f"indices of episodes have shape {array.shape} and dtype {array.dtype}, expected whole "
@@ -51,7 +51,7 @@ def indices(chosen: Any, number: int) -> np.ndarray:
         )
     for i in array[(array < 0) | (array >= number)]:
         raise IndexError(f"episode {i} of {number}, expected 0 to {number - 1}")
-    return array
+    return array.tolist()
 
 
 def check_lengths(arrays: dict[str, np.ndarray]) -> None:

@@ -116,7 +116,7 @@ class Episodes(eqx.Module):
             ValueError: no index at all.
         """
         starts, lengths = np.flatnonzero(self.is_first), self.lengths
-        picked: Any = checks.indices(indices, self.num_episodes)
+        picked = checks.indices(indices, self.num_episodes)
         parts = [np.arange(starts[i], starts[i] + lengths[i]) for i in picked]
         rows = np.concatenate([np.arange(0), *parts])
         return self._replace({name: getattr(self, name)[rows] for name in _ARRAYS})
