@@ -198,7 +198,7 @@ def observe(
         before, action_before = jax.tree.map(lambda a, b: jnp.where(first, a, b), fresh, carry)
         prior = model.transition(before, action_before)
         posterior = model.posterior(prior, observation)
-        state = posterior.sample(seed=step_keys(key, time)[1])
+        state = like_before(before, posterior.sample(seed=step_keys(key, time)[1]))
         return (state, action), Filtered(state, record(prior, posterior, state))
 
     times = step_times(actions.shape[0])
@@ -237,10 +237,9 @@ def make_step(
         action = act(state, inputs)
         _check_action(action)
         prediction = model.transition(state, action)
-        next_state = prediction.sample(seed=draw(inputs))
+        next_state = like_before(state, prediction.sample(seed=draw(inputs)))
         reward = model.reward(state, action, next_state)
         discount = model.discount(state, action, next_state)
-        _check_dtypes(state, next_state)
         _check_scalar("reward", reward)
         _check_scalar("discount", discount)
         aux = record(state, action, prediction, next_state)
@@ -275,17 +274,26 @@ def _check_action(action: Any) -> None:
         )
 
 
-def _check_dtypes(state: PyTree[Array], next_state: PyTree[Array]) -> None:
-    """Whole numbers to start from, often a list of literals, are no state of a model of floats."""
+def like_before(state: PyTree[Array], next_state: PyTree[Array]) -> PyTree[Array]:
+    """The next state in the precision of the one before, which may come from recorded episodes.
+
+    Whole numbers to start from, often a list of literals, are no state of a model of floats.
+    """
     if jax.tree.structure(state) != jax.tree.structure(next_state):
-        return  # the scan says it well
-    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(next_state), strict=True)
-    for before, after in ((jnp.result_type(x), jnp.result_type(y)) for x, y in pairs):
-        if jnp.issubdtype(after, jnp.floating) and not jnp.issubdtype(before, jnp.floating):
+        return next_state  # the scan says it well
+
+    def like(before, after):
+        old, new = jnp.result_type(before), jnp.result_type(after)
+        if not jnp.issubdtype(new, jnp.floating) or old == new:
+            return after
+        if not jnp.issubdtype(old, jnp.floating):
             raise TypeError(
-                f"state must have the dtype of the next one, {after}, but has {before}: start from "
+                f"state must have the dtype of the next one, {new}, but has {old}: start from "
                 "jnp.asarray(state, float)."
             )
+        return after.astype(old)
+
+    return jax.tree.map(like, state, next_state)
 
 
 def _check_scalar(name: str, value: Any) -> None:

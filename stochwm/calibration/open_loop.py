@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from .._rollout import nothing, step_keys, step_times
+from .._rollout import like_before, nothing, step_keys, step_times
 from ..models import AbstractFilter, AbstractWorldModel
 from ..transitions import Ensemble
 
@@ -68,7 +68,7 @@ def judged_futures(
                 time, action, target = inputs
                 key_seen, key_state = step_keys(key, time)
                 prediction = model.transition(state, action)
-                state = prediction.sample(seed=key_state)
+                state = like_before(state, prediction.sample(seed=key_state))
                 if filters:
                     prediction = model.decode(state)
                 return state, (model.emission(state, key=key_seen), judge(prediction, target))
