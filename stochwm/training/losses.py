@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import energy_score
-from ..distributions.checks import as_float, check_finite, check_positive
+from ..distributions.checks import as_float, check_positive
 
 Loss = Callable[..., Float[Array, ""]]
 """`loss(model, example, *, key) -> scalar` for one example without a batch axis."""
@@ -148,20 +148,20 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
 
 def _blur(noise: Any) -> Callable[[Array, PRNGKeyArray], Array]:
     """`(target, key) -> target + e` with e ~ N(0, diag noise^2); no noise is not drawn."""
-    scale = as_float("noise", noise)
-    check_finite("noise", scale)
-    if (np.asarray(scale) < 0).any():
-        raise ValueError(f"noise must not be negative, but is {noise}.")
-    drawn = bool(np.any(np.asarray(scale)))
+    known = np.asarray(noise, float)  # in numpy: a loss may be made where another is traced
+    if not (np.isfinite(known) & (known >= 0)).all():
+        raise ValueError(f"noise must be finite and not negative, but is {noise}.")
 
     def blur(target, key):
-        _check_size("noise", scale, target)
-        return target + scale * jax.random.normal(key, target.shape) if drawn else target
+        _check_size("noise", known, target)
+        if not known.any():
+            return target
+        return target + jnp.asarray(known, float) * jax.random.normal(key, target.shape)
 
     return blur
 
 
-def _check_size(name: str, value: Array, state: Any) -> None:
+def _check_size(name: str, value: Array | np.ndarray, state: Any) -> None:
     """Raise `ValueError` where broadcasting would make a state of another size."""
     if value.shape not in ((), state.shape):
         raise ValueError(
