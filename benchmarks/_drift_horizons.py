@@ -9,6 +9,7 @@ import numpy as np
 
 from stochwm import replay
 from stochwm.calibration import kernel_density, rank_of
+from stochwm.drift import spread_along
 
 LENGTH = 1_000
 STEPS = (1, 10, 100, 1_000)
@@ -26,6 +27,8 @@ class Beside(NamedTuple):
     """How often the law is outside the region that `Coverage` speaks of, `[starts, grid]`."""
     distance: Any
     """Energy distance to the law, `[starts, grid]`."""
+    spread: Any
+    """How far the imagined futures are apart, the furthest so far, `[starts, grid]`."""
     clouds: Any
     """Of the model at each of `STEPS`, in units, `[starts, steps, CLOUD, state]`."""
     came: Any
@@ -64,6 +67,7 @@ def beside_the_law(model, law, measure, unit, rows, particles: int) -> Beside:
 
         clouds, measured = jax.vmap(imagined)(jax.random.split(key_model, CLOUD))
         came = jax.vmap(lawful)(jax.random.split(key_law, CLOUD))
+        spread = spread_along(clouds)
         clouds, came = (jnp.swapaxes(x, 0, 1) for x in (clouds, came))
 
         def at_step(cloud, came, key):
@@ -76,7 +80,7 @@ def beside_the_law(model, law, measure, unit, rows, particles: int) -> Beside:
 
         keys = jax.random.split(key_ties, len(GRID))
         outside, apart = jax.lax.map(lambda x: at_step(*x), (clouds, came, keys))
-        return Beside(measured, outside, apart, clouds[chosen], came[chosen])
+        return Beside(measured, outside, apart, spread, clouds[chosen], came[chosen])
 
     return jax.lax.map(one, rows, batch_size=4)
 

@@ -12,7 +12,8 @@ promises         `FalseAlarm`, `Coverage` and `Calibration` on 500 fresh episode
 long             1,000 steps on Fork, Galton, Pendulum and Wet-Chicken: distance to the law with and
                  without a guard, after one-step and multi-step training, and trusted horizons
                  over those at which the law really leaves the model's regions too often, or is too
-                 far away (by `Accuracy` on Pendulum, whose law is certain, else by `Coverage`).
+                 far away (by `Accuracy` of clouds on Pendulum, which is certain, else by
+                 `Coverage`).
 cost             Time of a watched rollout over that of a bare one, 5 members, 1,000 particles.
 
 The truth is a distance between distributions, never the realised error: in a random world that
