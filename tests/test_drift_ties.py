@@ -33,7 +33,7 @@ class Table(AbstractTransition):
     logits: Float[Array, "states states"]
 
     def __call__(self, state, action):
-        return OneHotCategoricals(state @ self.logits, (STATES,))
+        return OneHotCategoricals(state @ self.logits.astype(state.dtype), (STATES,))
 
 
 def world() -> Markov:

@@ -60,7 +60,7 @@ def _leaf(value: Any) -> Choice:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             return f"{value.dtype} {_leaf(jax.random.key_data(value))}"
         array = np.asarray(value)
         digest = hashlib.sha256(array.tobytes()).hexdigest()[:12]

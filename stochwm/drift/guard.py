@@ -109,7 +109,7 @@ class DriftGuard(AbstractGuard):
         return cls(measure, promise.threshold(rehearsal), cumulative=cumulative)
 
     def initial(self) -> Float[Array, ""]:
-        return jnp.asarray(0.0 if self.cumulative else -jnp.inf)
+        return jnp.asarray(0.0 if self.cumulative else -jnp.inf, float)
 
     def step(
         self, memory: Float[Array, ""], prediction: AbstractSampler
