@@ -13,6 +13,10 @@ from ._rollout import Trajectory as Trajectory
 from ._rollout import imagine as imagine
 from ._rollout import observe as observe
 from ._rollout import replay as replay
+from ._storage import StorageError as StorageError
+from ._storage import load_metadata as load_metadata
+from ._storage import load_tree as load_tree
+from ._storage import save_tree as save_tree
 
 if TYPE_CHECKING:
     from ._learn import LearnConfig as LearnConfig

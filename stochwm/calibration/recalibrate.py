@@ -51,8 +51,8 @@ def recalibrate(
     particles, planners and critics see the repair; rewards and discounts stay. Ensembles are
     repaired as the mixture that they predict, so that functions that run members apart
     (`imagine_ts1`, `imagine_tsinf`) refuse the result: use `imagine_particles`. Calls
-    compose, each on episodes of its own. `save_tree` stores a result; to load it, let `like` be the
-    same wrapper around a fresh model.
+    compose, each on episodes of its own. `stochwm.save_tree` stores a result; to load it, let
+    `like` be the same wrapper around a fresh model.
 
     Methods:
         "scale": one spread factor per dimension about the mean, see `fit_spread`; of a filter, on
