@@ -63,6 +63,8 @@ class Accuracy(AbstractPromise):
         too_long[left] = rehearsal.statistic[left, :, near[left]]
         too_long = np.where(np.isnan(too_long), np.inf, too_long)  # a guard never trusts NaN
         first = np.sort(too_long, axis=None)[allowed]
+        if np.isinf(first):
+            return math.inf
         # Below it, and by more than the last bits, in which another program may differ.
         below = float(np.nextafter(np.float32(first), np.float32(-np.inf)))
         return min(below, -raised(-float(first), rehearsal.statistic))
