@@ -207,7 +207,7 @@ def test_what_save_dropped_is_checked_too():
 
 
 def test_a_start_of_whole_numbers_and_a_list_of_actions_are_refused():
-    with pytest.raises(TypeError, match="state must have the dtype .* float32, but has int32"):
+    with pytest.raises(TypeError, match=r"state must have the dtype .* float\d+, but has int\d+"):
         imagine(MODEL, policy, jnp.array([1, -2]), key=KEY, length=2)
     with pytest.raises(TypeError, match="policy must return an array .* a list"):
         imagine(MODEL, lambda state, *, key: [state[0]], START, key=KEY, length=2)
