@@ -14,8 +14,7 @@ def clip_by_unit_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.Gradi
     Adaptive clipping of Brock et al. 2021 (arXiv 2102.06171). A unit is a row: our linear maps have
     their inputs last, `[outputs, inputs]`, in blocks and stacked heads too, so that none of these
     decides how far another may go. (`optax.adaptive_grad_clip` counts on inputs that come first.
-    DreamerV3's code takes the norm of whole tensors; of one run each on seed 0, CartPole was held at
-    500 with units and not with tensors.)
+    DreamerV3's code takes the norm of whole tensors; `benchmarks/README.md` has runs of both.)
 
     Args:
         share: of the norm of a unit's weights, which the norm of their gradient may have.
