@@ -166,3 +166,12 @@ def test_a_model_without_an_ensemble_is_refused(propagate):
     alone = Markov(Shift(jnp.zeros(1)))
     with pytest.raises(TypeError, match="kernel is an Ensemble, but its kernel is Shift"):
         propagate(alone, still, jnp.zeros((3, 1)), key=KEY, length=LENGTH)
+
+
+@pytest.mark.parametrize("propagate", WAYS)
+def test_keys_are_the_same_whenever_they_are_made(propagate, monkeypatch):
+    """Before the first step, or, where they would fill memory, in each."""
+    ahead, _ = run(propagate, 7)
+    monkeypatch.setattr("stochwm._propagation.AHEAD", 7 * LENGTH // 3)
+    jax.clear_caches()
+    np.testing.assert_array_equal(run(propagate, 7)[0], ahead)

@@ -18,8 +18,9 @@ from stochwm.distributions import (
     LatentStateDistribution,
 )
 from stochwm.models import AbstractFilter, Markov
-from stochwm.transitions import AbstractTransition
+from stochwm.transitions import AbstractTransition, Gaussian
 from tests.cases_models import UnindexedHead, distance, stays_near
+from tests.precision import x64
 
 KEY = jax.random.key(0)
 A = np.array([[0.9, 0.3], [-0.2, 0.8]], "float32")
@@ -368,3 +369,14 @@ def test_an_observation_that_is_nan_is_named(sequence):
     observations = jnp.asarray(observations).at[5].set(jnp.nan)
     with pytest.raises(FloatingPointError, match="NaN or infinite at step 5.*observation"):
         observe(Kalman(), observations, jnp.asarray(actions), jnp.asarray(is_first), key=KEY)
+
+
+def test_a_model_in_double_precision_starts_from_single():
+    """As recorded episodes are: the state keeps its precision, and the scan its type."""
+    with x64():
+        kernel = Gaussian(2, 1, width=4, depth=1, key=jax.random.key(0))
+        act = lambda state, *, key: jnp.zeros(1)  # noqa: E731
+        start = jnp.zeros(2, "float32")
+        last, future = imagine(Markov(kernel), act, start, key=jax.random.key(1), length=2)
+    assert kernel.network.layers[0].weight.dtype == jnp.float64
+    assert last.dtype == future.state.dtype == jnp.float32

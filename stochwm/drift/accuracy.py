@@ -13,10 +13,10 @@ from .rehearsal import Rehearsal, raised
 class Accuracy(AbstractPromise):
     """For how many steps is the imagination near what really comes?
 
-    A future from the start of a fresh episode of the same kind is trusted longer than it is near
-    with probability at most `rate`, which is over the hold-out too. It is near until the cloud of
-    all particles is first further than `tolerance` from what came, in energy distance: twice its
-    energy score, in units of the spread of the held-out observations.
+    A future from a random step of a fresh episode of the same kind, under its recorded actions, is
+    trusted longer than it is near with probability at most `rate`, which is over the hold-out too.
+    It is near until the cloud of all particles is first further than `tolerance` from what came, in
+    energy distance: twice its energy score, in units of the spread of the held-out observations.
 
     For worlds that are certain, or nearly. There the distance to what came is the distance to the
     law, so that clouds that are too wide are seen, which `Coverage` and `Calibration` let pass. In

@@ -20,9 +20,9 @@ def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The SiLU, `x * sigmoid(x)` (Elfwing et al. 2017, arXiv 1702.03118).
 
     In single precision a ratio of polynomials, within 2e-7 of the logistic function: JAX's own
-    takes an exponential, which costs twice as much on a CPU, and activations are a tenth to a fifth
-    of an ensemble's rollout. Latent models keep JAX's own: after a norm, XLA hands it to a library
-    that is as fast.
+    takes an exponential, which costs 1.6 to 2 times as much on a CPU, where it was a tenth of an
+    ensemble's rollout. Latent models keep JAX's own: after a norm, XLA hands it to a library that
+    is faster than this.
     """
     return x * _sigmoid(x) if x.dtype == jnp.float32 else jax.nn.silu(x)
 
