@@ -5,9 +5,10 @@ import pytest
 
 from stochwm._learn.config import LearnConfig
 from stochwm._learn.page import snap
-from stochwm._learn.score import sentences
+from stochwm._learn.score import sentences, spread_of
 from stochwm.calibration import Sample, Score, Scorecard
-from stochwm.data import FlatSpace
+from stochwm.data import Episodes, FlatSpace
+from stochwm.drift.rehearsal import units_of
 
 LABELS = {"model": "mixture", "baseline": "Gaussian"}
 
@@ -105,3 +106,22 @@ def test_snap_is_the_nearest_state_and_keeps_gaps():
 def test_default_choices_can_be_scored():
     config = LearnConfig("stochwm/Fork-v0")
     assert max(config.horizons) == 20
+
+
+def test_a_constant_has_a_spread_of_one_though_sums_of_float32_are_rounded():
+    rows = 20_000
+    still, varied = np.full(rows, 0.1), 1_000 + 0.01 * np.random.default_rng(0).normal(size=rows)
+    space = FlatSpace(2, (-np.inf,) * 2, (np.inf,) * 2, (), ("still", "varied"))
+    first, last = (np.arange(rows) % 100 == i for i in (0, 99))
+    episodes = Episodes(
+        np.stack([still, varied], axis=1),
+        np.zeros((rows, 2)),
+        np.zeros(rows),
+        first,
+        last,
+        np.zeros(rows, bool),
+        observation_space=space,
+        action_space=space,
+    )
+    for spread in (spread_of(episodes), units_of(episodes)):
+        np.testing.assert_allclose(spread, [1.0, np.std(varied)], rtol=0.01)

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import jax
-import numpy as np
 
 from .._storage import save_tree
 from ..calibration import Scorecard, choose_starts, evaluate, recalibrate
@@ -16,6 +15,7 @@ from .job import say_nothing, say_to_stderr
 from .page import write_report
 from .repair import METRICS, Repair, save_repair
 from .run import REPAIRED, Run
+from .score import spread_of
 from .wrappers import fitted_text, notes_of
 
 MIN_EPISODES = 2
@@ -99,11 +99,10 @@ def _horizons(run: Run, holdout: Episodes, per: str) -> tuple[tuple[int, ...], l
 def _scored(run: Run, models: Any, parts: Any) -> list[Scorecard]:
     """Both models on test episodes, from the same starts and in the units of the run's scores."""
     recipe = run.recipes(parts["train"])["model"]
-    spread = parts["train"].observation.std(axis=0)
     options = {
         "key": jax.random.key(run.config.seed),
         "horizons": run.config.horizons,
-        "scale": np.where(spread > 0, spread, 1.0),
+        "scale": spread_of(parts["train"]),
         "noise": recipe.noise,
         "smoothed": recipe.smoothed,
         "metrics": METRICS,

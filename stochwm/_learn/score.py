@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..calibration import Scorecard, compare, evaluate, mode_report
-from ..data import Episodes
+from ..data import Episodes, fit_standardiser
 from .config import LearnConfig
 from .run import Run
 from .worlds import bundled_world
@@ -21,7 +21,7 @@ def score(run: Run, parts: dict[str, Episodes]) -> dict[str, Any]:
     test, world = parts["test"], run.world
     recipes = run.recipes(parts["train"])
     common = {"key": jax.random.key(run.config.seed), "horizons": run.config.horizons}
-    common["scale"] = _spread(parts["train"])
+    common["scale"] = spread_of(parts["train"])
     models = {name: run.model(name) for name in recipes}
 
     def card(name: str, law: Any = None) -> Scorecard:
@@ -48,8 +48,7 @@ def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> di
     rows = parts["test"].transitions()
     picked = np.linspace(0, len(rows) - 1, min(MODE_POINTS, len(rows))).astype(int)
     train = parts["train"].transitions()
-    change = np.std(train.next_state - train.state, axis=0)
-    tolerance = MODE_TOLERANCE * np.where(change > 0, change, 1.0)
+    change = np.asarray(fit_standardiser(train.next_state - train.state).scale)
     reports = {}
     for name, model in models.items():
         try:
@@ -58,7 +57,7 @@ def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> di
                 world.transition,
                 rows.state[picked],
                 rows.action[picked],
-                tolerance=tolerance,
+                tolerance=MODE_TOLERANCE * change,
                 key=jax.random.key(run.config.seed),
             )._asdict()
         except NotImplementedError as error:
@@ -66,9 +65,9 @@ def _modes(run: Run, models: dict, world: Any, parts: dict[str, Episodes]) -> di
     return reports
 
 
-def _spread(train: Episodes) -> np.ndarray:
-    spread = train.observation.std(axis=0)
-    return np.where(spread > 0, spread, 1.0)
+def spread_of(train: Episodes) -> np.ndarray:
+    """Standard deviation of each dimension, `[state]`, 1 where it is constant: a unit of scores."""
+    return np.asarray(fit_standardiser(train.observation).scale)
 
 
 def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) -> list[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._rollout import replay, step_keys, step_times
 from ..calibration import Starts, kernel_density, rank_of, start_states
 from ..calibration.open_loop import begins
-from ..data import Episodes, check_spaces
+from ..data import Episodes, check_spaces, fit_standardiser
 from ..distributions import energy_score
 from ..models import AbstractWorldModel
 from .measured import measured
@@ -125,10 +125,8 @@ def rehearse(
 
 def units_of(episodes: Episodes) -> Float[np.ndarray, " observation"]:
     """The spread of each number over the episodes; 1 where there is none, or they are one-hot."""
-    spread = np.std(episodes.observation, axis=0)
-    if any(episodes.observation_space.one_hot):
-        return np.ones_like(spread)
-    return np.where(spread > 0, spread, 1.0)
+    spread = np.asarray(fit_standardiser(episodes.observation).scale)
+    return np.ones_like(spread) if any(episodes.observation_space.one_hot) else spread
 
 
 def running(measured: Float[np.ndarray, "*futures horizon"], cumulative: bool) -> np.ndarray:
