@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stochwm._learn.config import LearnConfig
-from stochwm._learn.page import snap
+from stochwm._learn.page import NEEDS, snap
 from stochwm._learn.score import sentences, spread_of
 from stochwm.calibration import Sample, Score, Scorecard
 from stochwm.data import Episodes, FlatSpace
@@ -42,6 +42,13 @@ def test_a_better_mixture():
     assert "mixture ensemble predicts held-out next states better" in said[0]
     assert "0.70 nats a step (95 % interval 0." in said[0]
     assert "2.0 times as probable" in said[0]
+
+
+@pytest.mark.parametrize("gain", [20.0, 1_000.0])
+def test_a_far_better_mixture(gain):
+    """A Gaussian that is sure of what does not happen: e to the 1,000 is no float."""
+    said = say(card(0.0), card(gain, seed=1))
+    assert "more than a million times as probable" in said[0]
 
 
 def test_a_better_gaussian():
@@ -94,6 +101,11 @@ def test_densities_that_could_not_be_scored():
     assert say(card(None), card(1.0)) == [
         "The one-step densities could not be scored; see what was skipped."
     ]
+
+
+def test_the_caption_of_the_table_is_of_every_horizon():
+    assert NEEDS["nll"] == "negative log-likelihood, nats; lower is better"  # not of one step
+    assert "score of the joint state, in training standard deviations;" in NEEDS["energy"]
 
 
 def test_snap_is_the_nearest_state_and_keeps_gaps():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..calibration import Scorecard
+from ..calibration.metrics import METRICS
 from .calibration_section import calibration_sections
 from .drift_section import drift_sections
 from .futures import load_futures, snap
@@ -14,12 +15,8 @@ from .repair import score_cell
 from .run import Run
 
 SHOWN = ("nll", "energy", "crps", "coverage90")
-NEEDS = {
-    "nll": "one-step negative log-likelihood, nats; lower is better",
-    "energy": "energy score of the joint state, in training standard deviations; lower is better",
-    "crps": "mean CRPS of the dimensions, in training standard deviations; lower is better",
-    "coverage90": "share of dimensions inside their central 90 % interval; 0.9 is right",
-}
+UNIT = "training standard deviations"
+NEEDS = {name: METRICS[name].says.replace("units of scale", UNIT) for name in SHOWN}
 
 
 def write_report(run: Run) -> Path:

@@ -89,7 +89,7 @@ def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) 
         said.append(
             f"The {labels['model']} ensemble predicts held-out next states better than the "
             f"Gaussian ensemble of the same size by {gain:.2f} nats a step ({within}): it finds "
-            f"what really happened {_times(math.exp(gain))} as probable."
+            f"what really happened {_times(gain)} as probable."
         )
     elif pairs.high < 0:
         within = f"95 % interval {-pairs.high:.2f} to {-pairs.low:.2f}"
@@ -143,5 +143,9 @@ def _about_hidden(config: LearnConfig) -> list[str]:
     ]
 
 
-def _times(ratio: float) -> str:
+def _times(gain: float) -> str:
+    """How many times as probable that many nats are."""
+    ratio = math.exp(min(gain, 100.0))  # of more than 700 it would overflow
+    if ratio > 1e6:
+        return "more than a million times"
     return f"{ratio:.1f} times" if ratio < 100 else f"{ratio:,.0f} times"
