@@ -253,6 +253,7 @@ def test_dream(fork):
     assert (dreamt.futures != other).any()
     assert len(np.unique(dreamt.futures[:, -1, 0])) == 6
     assert dreamt.quantiles(5).shape == (3, 2)
+    assert dreamt.names == ("y", "speed")  # as in the report
     assert "6 imagined futures of 5 steps" in str(dreamt)
     assert len(str(dreamt).splitlines()) == 3 + 3 * 2
 

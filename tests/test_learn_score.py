@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from stochwm._learn.config import LearnConfig
+from stochwm._learn.futures import longest
 from stochwm._learn.page import NEEDS, snap
 from stochwm._learn.score import sentences, spread_of
-from stochwm.calibration import Sample, Score, Scorecard
+from stochwm.calibration import Sample, Score, Scorecard, choose_starts
 from stochwm.data import Episodes, FlatSpace
 from stochwm.drift.rehearsal import units_of
 
+LINE = FlatSpace(1, (-np.inf,), (np.inf,), (), ("x",))
 LABELS = {"model": "mixture", "baseline": "Gaussian"}
 
 
@@ -113,6 +115,26 @@ def test_snap_is_the_nearest_state_and_keeps_gaps():
     drawn = np.array([[0.2, 0.9, -0.3], [1.4, 1.3, 0.0], [np.nan] * 3], np.float32)
     np.testing.assert_array_equal(snap(drawn, space), [[0, 1, 0], [1, 0, 0], [np.nan] * 3])
     assert np.isnan(drawn[2]).all()
+
+
+def test_charts_end_where_the_longest_real_future_does():
+    """Beyond, there are no recorded actions to imagine under: those rows are filled up."""
+    first = np.isin(np.arange(12), (0, 5))
+    episodes = Episodes(
+        np.arange(12.0)[:, None],
+        np.arange(1.0, 13)[:, None],
+        np.zeros(12),
+        first,
+        np.roll(first, -1),
+        np.zeros(12, bool),
+        observation_space=LINE,
+        action_space=LINE,
+    )
+    starts = longest(choose_starts(episodes, 1_000, 30))
+    np.testing.assert_array_equal(starts.state, [[5]])
+    np.testing.assert_array_equal(starts.future[0, :, 0], np.arange(6, 12))
+    np.testing.assert_array_equal(starts.action[0, :, 0], np.arange(6, 12))
+    assert starts.mask.all()
 
 
 def test_default_choices_can_be_scored():

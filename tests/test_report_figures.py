@@ -76,6 +76,14 @@ def test_fan_chart_draws_every_dimension_of_every_model_and_the_real_future():
     figure.canvas.draw()
 
 
+def test_fan_chart_claims_no_real_future_where_only_the_start_is_known():
+    real = np.full((1, STEPS + 1, 3), np.nan)
+    real[:, 0] = 0.0
+    figure = report.fan_chart({"imagined": fork(20)}, real, names=NAMES)
+    assert "Imagined futures" in texts(figure)
+    assert "real" not in texts(figure) + figure.get_label()
+
+
 def test_fan_chart_median_is_the_median():
     cloud = fork(101)
     figure = report.fan_chart({"mixture": cloud}, fork(1), names=NAMES, dims=[1])

@@ -102,9 +102,9 @@ def _of_regions(
 ) -> list[tuple[Any, str]]:
     from ..report import joint_regions
 
-    horizon = found.horizons[-1].horizon
     if len(names) < 2 or not futures:
         return []
+    horizon = min(found.horizons[-1].horizon, futures["real"].shape[2] - 1)
     real = futures["real"][0][:, horizon]
     real = real[~np.isnan(real).any(axis=1)]
     clouds = {labels[name]: futures[name][0][:, horizon] for name in ("model", "baseline")}

@@ -100,7 +100,7 @@ def dream(
 
     states = jnp.broadcast_to(state, (futures, *state.shape))
     clouds = run_all(run.model(model), states, jax.random.key(seed))
-    return Dream(np.asarray(state), np.asarray(clouds), test.observation_space.names)
+    return Dream(np.asarray(state), np.asarray(clouds), tuple(run.state_names(test)))
 
 
 def save_dream(dream: Dream, folder: str | os.PathLike) -> Path:

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from .._storage import load_tree, save_tree
 from ..calibration import choose_starts, open_loop
+from ..calibration.starts import Starts
 from ..data import Episodes, FlatSpace
 from .run import Run
 
@@ -22,16 +23,16 @@ def imagine_futures(run: Run, test: Episodes) -> dict[str, np.ndarray]:
     """Imagine, save in `futures/`, and return the arrays of the charts.
 
     `start` `[starts, state]`; `real` `[starts, futures, horizon + 1, state]`, the recorded future
-    first and then, where the law is known, other futures that it might have had, NaN after the end;
-    `model`, `baseline` `[starts, particles, horizon + 1, state]`; `step_real`, `step_model`,
+    first and then, where the law is known, other futures that it might have had; `model`,
+    `baseline` `[starts, particles, horizon + 1, state]`; `step_real`, `step_model`,
     `step_baseline` `[rows, state]`, one-step changes on held-out steps; and `at_model`,
     `at_baseline`, where it is known `at_law`, `[draws, state]`, next states of the first start.
+    The horizon is the longest one of the run; no test episode may be that long.
     """
     key = jax.random.key(run.config.seed)
-    horizon = max(run.config.horizons)
-    starts = _longest(choose_starts(test, 1000, horizon))
+    starts = longest(choose_starts(test, 1000, max(run.config.horizons)))
     actions = jnp.asarray(starts.action)
-    real = _with_start(starts.state, np.where(starts.mask[..., None], starts.future, np.nan))
+    real = _with_start(starts.state, starts.future)
     arrays = {"start": starts.state, "real": real[:, None]}
     if run.world is not None:
         law = _futures(run.world, starts.state, actions, key, LAW_FUTURES)
@@ -69,12 +70,17 @@ def snap(values: np.ndarray, space: FlatSpace) -> np.ndarray:
     return snapped
 
 
-def _longest(starts: Any) -> Any:
-    """A few starts, spread over those whose real future lasts longest."""
+def longest(starts: Starts) -> Starts:
+    """A few starts, spread over those whose real future lasts longest, up to where that ends.
+
+    No action was taken there, so that nothing could be imagined under the recorded ones.
+    """
     length = starts.mask.sum(axis=1)
-    best = np.flatnonzero(length == length.max())
+    steps, best = length.max(), np.flatnonzero(length == length.max())
     picked = best[np.linspace(0, len(best) - 1, min(NUM_STARTS, len(best))).astype(int)]
-    return type(starts)(*(field[picked] for field in starts))
+    few = Starts(*(field[picked] for field in starts))
+    cut = {name: getattr(few, name)[:, :steps] for name in ("action", "future", "mask")}
+    return few._replace(**cut)
 
 
 def _futures(model: Any, states: np.ndarray, actions: Array, key: Array, number: int) -> np.ndarray:

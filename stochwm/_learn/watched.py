@@ -34,7 +34,7 @@ class Watched(NamedTuple):
     dream: np.ndarray
     """The future that was cut first, as it would have gone on, `[horizon + 1, state]`."""
     dream_trusted: np.ndarray
-    """How many steps of it were trusted, `[]`."""
+    """How many steps of it were trusted, `[]`; the horizon where no future was cut."""
 
     @property
     def horizon(self) -> int:
@@ -74,16 +74,26 @@ def watch(run: Run, guard: DriftGuard, test: Episodes, horizon: int) -> Watched:
         np.asarray, _imagined(run.model(), guard, rows, panels)
     )
     lasts = starts.mask.sum(axis=1)
-    first = np.unravel_index(np.argmin(trusted + horizon * (trusted == 0)), trusted.shape)
+    first, dream_trusted = first_cut(trusted, lasts, horizon)
     drawn = lambda x: _ended(x, lasts)[:, :DRAWN].reshape(-1, *x.shape[2:])  # noqa: E731
     dream = np.concatenate([starts.state[first[0]][None], states[first]])
-    found = Watched(
-        trusted, lasts, drawn(epistemic), drawn(aleatoric), dream, np.asarray(trusted[first])
-    )
+    found = Watched(trusted, lasts, drawn(epistemic), drawn(aleatoric), dream, dream_trusted)
     arrays = {name: np.asarray(array) for name, array in found._asdict().items()}
     notes = {name: [array.shape, array.dtype.name] for name, array in arrays.items()}
     save_tree(run.path / FOLDER, arrays, {"arrays": notes})
     return found
+
+
+def first_cut(
+    trusted: np.ndarray, lasts: np.ndarray, horizon: int
+) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Which future was cut first, but not at once, and after how many steps.
+
+    What happens after the end of its episode, where no action was taken, does not count.
+    """
+    cut = np.where(trusted < lasts[:, None], trusted, horizon)
+    first = np.unravel_index(np.argmin(np.where(cut == 0, horizon, cut)), cut.shape)
+    return first, np.asarray(cut[first])
 
 
 def has_watched(run: Run) -> bool:

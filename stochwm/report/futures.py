@@ -35,7 +35,8 @@ def fan_chart(
     Args:
         imagined: particles by model name, each `[particles, horizon + 1, dim]`; particles may
             differ in number. NaN where a particle has ended.
-        real: `[futures, horizon + 1, dim]`, NaN after the end of an episode; 24 are drawn at most.
+        real: `[futures, horizon + 1, dim]`, NaN after the end of an episode, which may be the
+            start; 24 are drawn at most.
         names: one a dimension.
         dims: which dimensions to draw; otherwise those whose particles vary most.
         max_dims: how many are picked at most when `dims` is not given.
@@ -46,7 +47,7 @@ def fan_chart(
         ImportError: matplotlib is missing.
     """
     particles, real = clouds.check_futures(imagined, real, names)
-    size = real.shape[-1]
+    size, known = real.shape[-1], not np.isnan(real[:, 1:]).all()
     if max_dims < 1:
         raise ValueError(f"max_dims must be at least 1, but is {max_dims}.")
     picked = dims is None and size > max_dims
@@ -54,7 +55,9 @@ def fan_chart(
         clouds.most_varied(particles, max_dims) if dims is None else checks.check_dims(dims, size)
     )
     height = 1.0 + (2.5 if len(rows) == 1 else 1.65) * len(rows)
-    figure = style.new_figure(_width(len(particles)), height, label=_label(particles, names, rows))
+    figure = style.new_figure(
+        _width(len(particles)), height, label=_label(particles, names, rows, known)
+    )
     panels = figure.subplots(len(rows), len(particles), sharex=True, sharey="row", squeeze=False)
     tints = style.colours(particles)
     for row, dim in zip(panels, rows, strict=True):
@@ -66,8 +69,8 @@ def fan_chart(
         axes.set_xlabel("horizon (steps)")
         style.whole_numbers(axes)
     subset = f": the {len(rows)} of {size} state dimensions that vary most" if picked else ""
-    style.titled(figure, f"Imagined and real futures{subset}")
-    style.legend_below(figure, _handles(tints, len(real)))
+    style.titled(figure, f"Imagined{' and real' * known} futures{subset}")
+    style.legend_below(figure, _handles(tints, len(real))[: None if known else -1])
     figure.align_ylabels(panels[:, 0])
     return figure
 
@@ -170,8 +173,11 @@ def _width(columns: int) -> float:
     return {1: 6.2, 2: 8.6, 3: 10.0}.get(columns, 2.0 + 2.3 * columns)
 
 
-def _label(particles: dict[str, np.ndarray], names: Sequence[str], rows: tuple[int, ...]) -> str:
+def _label(
+    particles: dict[str, np.ndarray], names: Sequence[str], rows: tuple[int, ...], known: bool
+) -> str:
     steps = next(iter(particles.values())).shape[1] - 1
     shown = ", ".join(names[d] for d in rows)
     models = ", ".join(particles)
-    return f"Fan charts over {steps} steps of {shown}, imagined by {models}, with real futures."
+    beside = ", with real futures" * known
+    return f"Fan charts over {steps} steps of {shown}, imagined by {models}{beside}."
