@@ -166,7 +166,9 @@ def train(agent: Annotated[Train, Flat]) -> None:
         sys.exit(
             "stochwm: stopped; the same command goes on from the last checkpoint, if there is one"
         )
-    print(f"agent: {out / 'agent'}\ncurves: {out / 'history.png'}")
+    curves = out / "history.png"
+    none = "none yet: no episode has ended, and nothing was learned"
+    print(f"agent: {out / 'agent'}\ncurves: {curves if curves.is_file() else none}")
     print(f"next: stochwm play {out}" + f", stochwm dream {out}" * (config.agent == "dreamer"))
 
 
@@ -253,5 +255,5 @@ def _tensorboard(folder: Path) -> Logger:
 
 def _default_out(config: LearnConfig | AgentConfig, *kind: str) -> Path:
     """A folder name that tells the run from others of the same environment."""
-    name = "-".join((re.sub("[/:]", "-", config.env_id), *config.env_args, *kind))
-    return Path("runs") / f"{name}-seed{config.seed}"
+    name = "-".join((config.env_id, *config.env_args, *kind, f"seed{config.seed}"))
+    return Path("runs") / re.sub(r"[/\\:]", "-", name)  # values may be paths, too

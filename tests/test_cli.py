@@ -100,6 +100,8 @@ def test_learn_has_a_folder_of_its_own_for_each_seed(stochwm, told):
     stochwm("learn", "stochwm/Fork-v0", "--seed", 3)
     assert told[0][0][1] == Path("runs/stochwm-Fork-v0-seed3")
     assert told[0][1] == {"resume": False, "log": None}
+    stochwm("learn", "Ant-v5", "--env-args", "xml_file=../my/ant.xml")
+    assert told[1][0][1] == Path("runs/Ant-v5-xml_file=..-my-ant.xml-seed0")
 
 
 def test_demo_passes_its_seed_on(stochwm, told):
