@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import jax
@@ -124,6 +125,39 @@ def test_a_folder_of_another_kind_is_named(run):
 def test_impossible_choices_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY, **changed)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        *((TINY, name, 0) for name in ("batch_size", "num_envs", "width", "patch")),
+        (TINY, "horizon", 0.5),
+        *((PPO, name, 0) for name in ("num_envs", "rollout", "minibatches", "epochs", "width")),
+        (PPO, "rollout", 1),
+        (PPO, "minibatches", 31),
+        (PPO, "gamma", float("nan")),
+        (PPO, "gamma", 1.5),
+        (PPO, "learning_rate", float("inf")),
+        (TINY, "learning_rate", float("nan")),
+    ],
+)
+def test_impossible_numbers_are_refused_by_name(config, name, value):
+    changed = dataclasses.replace(config, changes=config.changes | {name: value})
+    with pytest.raises(ValueError, match=f"{name} must be .*, but is {value}"):
+        changed.of_agent  # noqa: B018, it is made when it is asked for
+
+
+def test_a_run_too_short_to_tell_anything_has_no_curves(made, tmp_path, monkeypatch):
+    row = dict.fromkeys(made.history[0]) | {"env_steps": 16, "seconds": 1.0, "episodes": 0}
+
+    def trained(config, folder, log, progress):
+        log(row)
+        return SimpleNamespace(agent=made.agent, history=[row])
+
+    monkeypatch.setattr("stochwm._train.train._train", trained)
+    run = train_agent(TINY, tmp_path / "out", progress=False)
+    assert isinstance(run.agent, Dreamer)
+    assert not (run.path / "history.png").exists()
 
 
 def number_of_frames(path):

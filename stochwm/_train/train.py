@@ -18,7 +18,8 @@ from .config import AgentConfig
 from .run import AgentRun
 
 LOG_EVERY = 250
-CHECKPOINTS, HISTORY = "checkpoints", "history.jsonl"
+CHECKPOINTS, HISTORY, CURVES = "checkpoints", "history.jsonl", "history.png"
+COUNTS = {"env_steps", "updates", "seconds", "episodes"}  # known where nothing else is
 NAMED = ("jax", "equinox", "optax", "gymnasium")
 
 
@@ -31,7 +32,8 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     Args:
         config: the choices.
         out: the run folder. It is made when the first row of the history is known, so that choices
-            which cannot work leave nothing behind.
+            which cannot work leave nothing behind. It has no curves before an episode has ended or
+            something was learned.
         progress: whether to show a progress bar and what is being done.
 
     Raises:
@@ -64,8 +66,9 @@ def train_agent(config: AgentConfig, out: str | os.PathLike, *, progress: bool =
     run = AgentRun(out)
     write_text(out / HISTORY, "".join(json.dumps(row) + "\n" for row in trained.history))
     run.save_agent(trained.agent, run.source(1))
-    title = f"{config.agent} on {config.env_id}, seed {config.seed}"
-    agent_history(trained.history, title=title).savefig(out / "history.png", dpi=130)
+    if any(row[name] is not None for row in trained.history for name in row.keys() - COUNTS):
+        title = f"{config.agent} on {config.env_id}, seed {config.seed}"
+        agent_history(trained.history, title=title).savefig(out / CURVES, dpi=130)
     return run
 
 

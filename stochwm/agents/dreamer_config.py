@@ -8,6 +8,7 @@ import optax
 
 from ..models import UNIT_SQUARES, AbstractLatent, AbstractScalar
 from ..training import Divergence
+from .numbers import check_numbers, check_shares
 from .slow_critic import SlowCritic
 
 ROUNDING = 1e-9  # 0.1 * 10 must not count as a little less than 1
@@ -91,6 +92,11 @@ class DreamerConfig:
     capacity: int = 100_000
 
     def __post_init__(self):
+        """Refuse impossible numbers before anything is collected."""
+        counts = ("deter", "width", "blocks", "prior_heads", "patch", "imagined_steps")
+        counts += ("batch_size", "num_envs", "capacity", "horizon")
+        check_numbers(self, **dict.fromkeys(counts, 1), depth=0, learning_rate=0)
+        check_shares(self, "lambda_", "unimix")
         least = 2 if self.replay_critic > 0 else 1
         if min(self.starts_per_sequence, self.sequence_length) < least:
             raise ValueError(

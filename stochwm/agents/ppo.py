@@ -29,6 +29,7 @@ from ..distributions import AbstractDistribution, DiagNormal
 from .actors import OneHotActor, check_actions, drawn, from_unit
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .errors import check_row
+from .numbers import check_numbers, check_shares
 from .returns import lambda_returns
 from .source import make_source
 from .steps import Finished, Running, Steps, episode_returns
@@ -67,6 +68,19 @@ class PPOConfig:
     entropy: float = 0.01
     learning_rate: float = 1e-3
     max_norm: float = 0.5
+
+    def __post_init__(self):
+        """Refuse impossible numbers before anything is collected."""
+        counts = dict.fromkeys(("width", "num_envs", "epochs", "minibatches"), 1)
+        # Of a rollout, the last row only says what the row before it led to.
+        check_numbers(self, **counts, depth=0, rollout=2, learning_rate=0, max_norm=0)
+        check_shares(self, "gamma", "lambda_")
+        rows = self.num_envs * (self.rollout - 1)
+        if self.minibatches > rows:
+            raise ValueError(
+                f"minibatches must be at most num_envs x (rollout - 1) = {rows}, but is "
+                f"{self.minibatches}."
+            )
 
 
 class ActorCritic(eqx.Module):
