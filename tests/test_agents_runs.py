@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from stochwm import cli
+from stochwm._learn import LearnConfig
 from stochwm._storage import StorageError
 from stochwm._train import AgentConfig, AgentRun, dream_agent, play_agent, train_agent
 from stochwm._train.options import TrainDreamer
@@ -107,6 +108,9 @@ def test_choices_that_cannot_work_leave_nothing_behind(tmp_path):
 def test_a_folder_of_another_kind_is_named(run):
     (run.path / "config.json").write_text('{"env_id": "Fork"}')
     with pytest.raises(StorageError, match="not of an agent"):
+        AgentRun(run.path)
+    (run.path / "config.json").write_text(LearnConfig("stochwm/Fork-v0").to_json())
+    with pytest.raises(StorageError, match=r"it is of `stochwm learn`.* use `stochwm imagine`"):
         AgentRun(run.path)
 
 

@@ -97,6 +97,11 @@ class AgentConfig:
             ValueError: these are not the entries of this version of the library.
         """
         known = {field.name for field in dataclasses.fields(AgentConfig)}
+        if isinstance(data, dict) and "family" in data:
+            raise ValueError(
+                "it is of `stochwm learn`, whose runs hold a world model and no agent: use "
+                "`stochwm imagine` or `stochwm report`, or another folder."
+            )
         if not isinstance(data, dict) or set(data) != known:
             have = sorted(data) if isinstance(data, dict) else data
             raise ValueError(f"the entries must be {sorted(known)}, but are {have}.")
