@@ -200,12 +200,30 @@ def test_ppo_plays_but_has_nothing_to_dream_with(tmp_path):
         dream_agent(run)
 
 
+@pytest.mark.parametrize(("verb", "first"), [(play_agent, "record"), (dream_agent, "dream_beside")])
+def test_an_episode_has_draws_of_its_own(made, tmp_path, monkeypatch, verb, first):
+    """Another one than those that count, and none that its dreams have, too."""
+
+    class Told(Exception):
+        pass
+
+    def tell(*args, key, **options):
+        raise Told(key)
+
+    run = AgentRun(shutil.copytree(made.path, tmp_path / "run"))
+    monkeypatch.setattr(f"{verb.__module__}.{first}", tell)
+    with pytest.raises(Told) as told:
+        verb(run)
+    known = jax.random.key_data(jnp.stack([KEY, *jax.random.split(KEY)]))
+    assert not (known == jax.random.key_data(told.value.args[0])).all(axis=1).any()
+
+
 def test_an_environment_that_cannot_be_drawn_says_why(made, monkeypatch):
     def broken(self, state):
         raise RuntimeError("no display\nat all")
 
     monkeypatch.setattr("stochwm.envs.Doors.render", broken)
-    shown = record(TINY, made.agent, seed=0, longest=9)
+    shown = record(TINY, made.agent, key=KEY, longest=9)
     assert shown.frames is None
     assert shown.why_blind == "it could not be drawn: no display"
     assert shown.steps.is_last[-1]

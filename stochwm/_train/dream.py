@@ -100,11 +100,12 @@ def dream_agent(
             f"the run in {str(run.path)!r} is of {config.agent}, which has no model to dream with. "
             "`stochwm train dreamer ENV_ID` trains an agent that has."
         )
-    episode = record(config, agent, seed=seed, longest=seen + length)
+    key = jax.random.key(seed)
+    episode = record(config, agent, key=key, longest=seen + length)
     steps, source = episode.steps, run.source(1)
-    key = jax.random.fold_in(jax.random.key(seed), 1)
+    key_dreams = jax.random.fold_in(key, 2)  # the episode was drawn with 0 and 1, as a split is
     seen = min(seen, len(steps.reward) - 1)
-    found = dream_beside(agent.model, steps, seen=seen, dreams=dreams, key=key)
+    found = dream_beside(agent.model, steps, seen=seen, dreams=dreams, key=key_dreams)
     world = bundled_world(config)
     space, drawable = source.observation_space, world if _drawable(world) else None
     names = space.names if drawable is None else drawable.state_names

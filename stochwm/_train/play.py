@@ -66,7 +66,9 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool
     found = evaluate_policy(source, act, agent, episodes=episodes, key=key, memory=memory)
     folder = run.path / "play"
     folder.mkdir(exist_ok=True)
-    shown = record(config, agent, seed=seed, longest=LONGEST, greedy=greedy)
+    # Not a key that `evaluate_policy` makes of it, or this would be the first episode once more.
+    key_shown = jax.random.fold_in(key, 2)
+    shown = record(config, agent, key=key_shown, longest=LONGEST, greedy=greedy)
     video, note = None, f"no video: {shown.why_blind}"
     if shown.frames is not None:
         video = folder / "episode.gif"

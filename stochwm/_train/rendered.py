@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium
-import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from .._learn.worlds import env_of
 from ..agents import AbstractSource, Steps, acting, make_source, record_episode
@@ -25,7 +25,7 @@ class Episode(NamedTuple):
 
 
 def record(
-    config: AgentConfig, agent: Any, *, seed: int, longest: int, greedy: bool = False
+    config: AgentConfig, agent: Any, *, key: PRNGKeyArray, longest: int, greedy: bool = False
 ) -> Episode:
     """One episode of an agent in the Gymnasium environment of its run."""
     source, env, why_blind = _source(config)
@@ -36,7 +36,7 @@ def record(
 
     try:
         steps, seen = record_episode(
-            source, act, agent, key=jax.random.key(seed), memory=memory, longest=longest, look=look
+            source, act, agent, key=key, memory=memory, longest=longest, look=look
         )
     finally:
         env.close()
