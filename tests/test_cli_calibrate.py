@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from stochwm._learn import LearnConfig, Run
 from stochwm._learn.diagnosis import load_diagnosis
-from stochwm._learn.repair import load_repair
+from stochwm._learn.repair import FILE, has_repair, load_repair
 from stochwm._learn.wrappers import fitted_text, notes_of, repaired_like
 from stochwm._storage import load_tree, save_tree
 from stochwm.calibration import BetaMap, ByStep, PitMap, QuantileMap, Spread, Tempered
@@ -71,6 +72,18 @@ def test_calibrate_repairs_keeps_and_reports(run, stochwm):
     model = Run(run.path).model("recalibrated")
     assert isinstance(model.kernel, Spread)
     assert same_bits(model.kernel.kernel, run.model().kernel)
+
+
+def test_an_interrupted_repair_is_not_described_by_a_former_one(run, stochwm, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    (run.path / FILE).write_text("of another method", encoding="utf-8")
+    job = sys.modules["stochwm._learn.calibrate"]  # the name in the package is the function
+    monkeypatch.setattr(job, "_scored", stopped)
+    assert stochwm("calibrate", run.path)[0] == "stochwm: stopped"
+    assert (run.path / "recalibrated").exists()
+    assert not has_repair(run)
 
 
 WRAPPERS = {

@@ -97,6 +97,15 @@ def test_drift_fits_keeps_and_reports(run, stochwm):
     assert findings(run).promise == FalseAlarm(0.059, horizon=4)
 
 
+def test_an_interrupted_guard_is_not_kept_beside_what_a_former_one_did(run, stochwm, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["stochwm._learn.drift"], "watch", stopped)
+    assert stochwm("drift", run.path)[0] == "stochwm: stopped"
+    assert not (run.path / "guard").exists()
+
+
 def test_the_promise_of_coverage(run, stochwm, monkeypatch):
     page = sys.modules["stochwm._learn.drift"]  # the name in the package is the function
     monkeypatch.setattr(page, "write_report", lambda run: run.path)

@@ -13,7 +13,7 @@ from .diagnosis import diagnose_run, has_diagnosis, load_diagnosis
 from .held_out import finished_parts, notes_on, too_few
 from .job import say_nothing, say_to_stderr
 from .page import write_report
-from .repair import METRICS, Repair, save_repair
+from .repair import METRICS, Repair, forget_repair, save_repair
 from .run import REPAIRED, Run
 from .score import spread_of
 from .wrappers import fitted_text, notes_of
@@ -62,6 +62,7 @@ def calibrate(
     options = {"method": method, "per": per, "level": level, "horizons": horizons}
     fixed = recalibrate(model, holdout, train=train, key=jax.random.fold_in(key, 1), **options)
     notes.insert(0, fitted_text(fixed, run.state_names(holdout)))
+    forget_repair(run)
     save_tree(run.path / REPAIRED, fixed, notes_of(fixed, method, per, level))
     say(f"scoring on {test.num_episodes} test episodes, before and after")
     cards = _scored(run, (model, fixed), parts)

@@ -74,9 +74,10 @@ def drift(
         options |= {"unit": units_of(holdout)}
         seen = rehearse(model, test, guard.measure, key=key, **options)
         record |= _found(kept, seen, float(guard.threshold))
-    save_tree(run.path / GUARD, guard, guard_notes(guard, kept) | record)
     say(f"imagining futures from {test.num_episodes} test episodes under it")
     watch(run, guard, test, kept.horizon)
+    # Last, so that one who stops here keeps a guard and what that one did, or neither.
+    save_tree(run.path / GUARD, guard, guard_notes(guard, kept) | record)
     say(f"report: {write_report(run)}")
     return to_text(findings(run))
 

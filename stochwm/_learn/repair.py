@@ -68,6 +68,11 @@ def save_repair(run: Run, repair: Repair) -> None:
     run.write_text(FILE, json.dumps(data, indent=1))
 
 
+def forget_repair(run: Run) -> None:
+    """Take away what was kept of a former one: it says nothing about another model."""
+    (run.path / FILE).unlink(missing_ok=True)
+
+
 def has_repair(run: Run) -> bool:
     """Whether the run was recalibrated."""
     return (run.path / FILE).is_file()
