@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from stochwm._learn import LearnConfig, Run, dream, job, learn, save_dream, write_report
+from stochwm._learn.futures import load_futures
 from stochwm._learn.run import create_run
-from stochwm._storage import StorageError, load_tree
+from stochwm._storage import StorageError, load_tree, save_tree
 from stochwm.data import CollectionError
 from stochwm.training import TrainingDiverged
 from tests.cases_models import same_bits
@@ -205,6 +206,15 @@ def test_report_can_be_written_again(fork):
 
 
 # --- discrete, and without a law ----------------------------------------------------------------
+def test_futures_that_become_infinite_end_in_the_charts(fork, tmp_path):
+    run = Run(shutil.copytree(fork.path, tmp_path / "run"))
+    arrays = {name: np.array(values) for name, values in load_futures(run).items()}
+    arrays["baseline"][:, ::2, -1] = np.inf
+    save_tree(run.path / "futures", arrays, {"shapes": {k: v.shape for k, v in arrays.items()}})
+    write_report(run)
+    assert "Some of the Gaussian ensemble became infinite, and end." in page(run)
+
+
 def test_discrete_states_are_learned_by_categories(lake):
     assert set(lake.cards) == {"model", "baseline", "persistence"}
     assert lake.metrics["labels"]["model"] == "categorical"
@@ -294,6 +304,16 @@ def test_save_dream(fork, tmp_path):
     saved = load_tree(tmp_path / "imagined" / "futures", like)
     np.testing.assert_array_equal(saved["futures"], dreamt.futures)
     assert save_dream(dreamt, tmp_path / "imagined") == path  # again, over the first
+    infinite = np.where(np.arange(5)[:, None] == 4, np.inf, dreamt.futures)
+    save_dream(dreamt._replace(futures=infinite), tmp_path / "infinite")
+
+
+def test_far_and_near_numbers_keep_to_their_columns(fork):
+    dreamt = dream(fork, futures=6, length=5)
+    for size in (1e-9, 1e9):
+        lines = str(dreamt._replace(futures=size * dreamt.futures)).splitlines()[3:]
+        assert {len(line) for line in lines} == {24 + 6 + 3 * 12}
+        assert " 0.000" not in "".join(lines)
 
 
 # --- what goes wrong ----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from .._storage import save_tree
 from ..data import RandomPolicy, load_policy
 from ..models import on_observations
 from ..transitions import Ensemble
+from .futures import finite
 from .run import Run
 
 LEVELS = (0.05, 0.5, 0.95)
@@ -47,7 +48,7 @@ class Dream(NamedTuple):
         lines.append(f"{'dimension':<24}{'step':>6}{'5 %':>12}{'median':>12}{'95 %':>12}")
         for step in sorted({1, max(1, length // 2), length}):
             for name, (low, middle, high) in zip(self.names, self.quantiles(step).T, strict=True):
-                lines.append(f"{name:<24}{step:>6}{low:>12.3f}{middle:>12.3f}{high:>12.3f}")
+                lines.append(f"{name:<24}{step:>6}{low:>12.4g}{middle:>12.4g}{high:>12.4g}")
         return "\n".join(lines)
 
 
@@ -121,7 +122,7 @@ def save_dream(dream: Dream, folder: str | os.PathLike) -> Path:
     cloud = np.concatenate([start, dream.futures], axis=1)
     real = np.full((1, *cloud.shape[1:]), np.nan)
     real[:, 0] = dream.start  # all that is known of it
-    figure = fan_chart({"imagined": cloud}, real, names=list(dream.names))
+    figure = fan_chart({"imagined": finite(cloud)}, real, names=list(dream.names))
     path = Path(folder) / "futures.png"
     figure.savefig(path, dpi=120)
     return path

@@ -9,7 +9,7 @@ from .._storage import load_metadata
 from ..drift import Accuracy, Calibration, Coverage, DriftGuard, FalseAlarm
 from ..envs import render_video
 from .calibration_words import percent
-from .futures import snap
+from .futures import finite, snap
 from .guards import promise_of
 from .run import GUARD, Run
 from .watched import Watched, has_watched, load_watched, panels_of
@@ -179,7 +179,8 @@ def _of_ribbons(run: Run, watched: Watched) -> list[tuple[Any, str]]:
     space, names = episodes.observation_space, run.state_names(episodes)
     blocks = dict(space.groups)
     names = [space.names[i].split("=")[0] if i in blocks else names[i] for i in panels_of(space)[0]]
-    figure = uncertainty_ribbons(watched.epistemic, watched.aleatoric, names=names)
+    kinds = finite(watched.epistemic), finite(watched.aleatoric)
+    figure = uncertainty_ribbons(*kinds, names=names)
     caption = (
         "Uncertainty of each next prediction along futures that nobody cut: where the members "
         "disagree (epistemic), and the chance that all of them predict (aleatoric)."

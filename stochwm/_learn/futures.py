@@ -70,6 +70,11 @@ def snap(values: np.ndarray, space: FlatSpace) -> np.ndarray:
     return snapped
 
 
+def finite(values: np.ndarray) -> np.ndarray:
+    """NaN where a future has become infinite, so that charts let it end there."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
 def longest(starts: Starts) -> Starts:
     """A few starts, spread over those whose real future lasts longest, up to where that ends.
 

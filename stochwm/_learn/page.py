@@ -10,7 +10,7 @@ from ..calibration import Scorecard
 from ..calibration.metrics import METRICS
 from .calibration_section import calibration_sections
 from .drift_section import drift_sections
-from .futures import load_futures, snap
+from .futures import finite, load_futures, snap
 from .repair import score_cell
 from .run import Run
 
@@ -123,13 +123,17 @@ def _fans(futures: dict, labels: dict[str, str], names: list[str], discrete: boo
     draw = outcome_fan if discrete else fan_chart
     figures = []
     for i in range(len(futures["start"])):
-        imagined = {labels[k]: futures[k][i] for k in ("model", "baseline")}
+        raw = {labels[k]: futures[k][i] for k in ("model", "baseline")}
+        imagined = {label: finite(cloud) for label, cloud in raw.items()}
+        exploded = [label for label, cloud in raw.items() if not np.isfinite(cloud).all()]
         others = len(futures["real"][i]) - 1
         caption = (
             f"Held-out start {i + 1}: {futures['model'].shape[1]:,} imagined futures under the "
             "recorded actions (shading: their density) and what really followed (lines"
             + (f": the recorded future and {others} more of the true law)." if others else ").")
         )
+        if exploded:
+            caption += f" Some of the {' and '.join(exploded)} ensemble became infinite, and end."
         figures.append((draw(imagined, futures["real"][i], names=names), caption))
     text = ("Both models imagine open loop: they see the first state and the actions, no more.",)
     return Section("Many steps ahead: imagined against real", text, tuple(figures), None)
