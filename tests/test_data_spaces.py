@@ -93,6 +93,14 @@ def test_any_real_vector_is_decoded():
     assert number.dtype == np.int8
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.int64])
+def test_integers_beyond_their_dtype_do_not_begin_again_at_the_other_end(kind):
+    space = gs.Box(0, 9, (4,), kind)
+    decoded = unflatten_value(space, np.float32([-300.4, -3e38, 1e20, 120.6])).astype(float)
+    low, high = float(np.iinfo(kind).min), float(np.iinfo(kind).max)
+    np.testing.assert_allclose(decoded, [max(low, -300), low, high, 121], rtol=1e-15)
+
+
 def test_description_and_names():
     space = gs.Dict(
         {

@@ -37,8 +37,9 @@ def flatten_value(space: gym.Space, value: Any) -> Float32[np.ndarray, "*batch s
 def unflatten_value(space: gym.Space, flat: Float[np.ndarray, "*batch size"]) -> Any:
     """Decode flat vectors: the inverse of `flatten_value`.
 
-    One-hot blocks are decoded by their largest entry, integers by rounding. Box bounds are not
-    enforced, but a value that equals a bound in float32 comes back as that bound.
+    One-hot blocks are decoded by their largest entry, integers by rounding, to the nearest that
+    their dtype has. Box bounds are not enforced, but a value that equals a bound in float32 comes
+    back as that bound.
 
     Args:
         space: the space of one element.
@@ -111,8 +112,13 @@ def _decode(leaf: gym.Space, flat: np.ndarray) -> Any:
 def _to_box(leaf: gs.Box, value: np.ndarray) -> np.ndarray:
     if leaf.dtype == np.float32:
         return value.copy()
-    cast = np.rint(value) if np.issubdtype(leaf.dtype, np.integer) else value
-    with np.errstate(invalid="ignore"):  # the largest int64 does not fit float32; see below
+    cast = value
+    if np.issubdtype(leaf.dtype, np.integer):
+        kind = np.iinfo(leaf.dtype)
+        # Beyond, a cast would begin again at the other end. The largest int64 is no float.
+        top = np.nextafter(float(kind.max) + 1, 0)
+        cast = np.clip(np.rint(value.astype(np.float64)), kind.min, top)
+    with np.errstate(invalid="ignore"):  # NaN
         cast = cast.astype(leaf.dtype)
     # float32(-0.1) lies below float64(-0.1): without this, the bounds would not be in the space.
     cast = np.where(value == leaf.low.astype(np.float32), leaf.low, cast)
