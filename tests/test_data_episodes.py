@@ -142,6 +142,8 @@ def test_split_is_by_whole_episodes():
 def test_split_gives_every_part_an_episode():
     parts = make().split([0.98, 0.01, 0.01], seed=0)
     assert [part.num_episodes for part in parts] == [1, 1, 1]
+    with pytest.raises(ValueError, match="^1 episode cannot be split into 2 parts"):
+        make().episode(0).split([0.5, 0.5], seed=0)
     with pytest.raises(ValueError, match="3 episodes cannot be split into 4 parts; collect more"):
         make().split([0.25] * 4, seed=0)
 

@@ -116,6 +116,7 @@ def test_reliability_diagram_of_one_episode_has_neither_bars_nor_band():
     figure = report.reliability_diagram(panels, bands={"1 step": (nothing, nothing)})
     assert not has(figure.axes[0], "band")
     assert not [c for c in figure.axes[0].collections if c.get_gid() is None]
+    assert "95 % if calibrated" not in texts(figure)
     figure.canvas.draw()
 
 

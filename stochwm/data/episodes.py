@@ -137,9 +137,9 @@ class Episodes(eqx.Module):
             raise ValueError(f"fractions must be positive and sum to 1, got {fractions}")
         if self.num_episodes < len(shares):
             raise ValueError(
-                f"{self.num_episodes} episodes cannot be split into {len(shares)} parts; collect "
-                "more steps, or end episodes sooner (max_episode_steps= of gymnasium.make): an "
-                "episode is never divided"
+                f"{self.num_episodes} episode{'s'[: self.num_episodes != 1]} cannot be split into "
+                f"{len(shares)} parts; collect more steps, or end episodes sooner "
+                "(max_episode_steps= of gymnasium.make): an episode is never divided"
             )
         order = np.random.default_rng(checks.checked_seed(seed)).permutation(self.num_episodes)
         ends = np.cumsum(_apportion(shares, self.num_episodes))

@@ -62,7 +62,8 @@ def reliability_diagram(
     for axes in grid[:, 0]:
         axes.set_ylabel(ylabel)
     style.titled(figure, "Reliability")
-    style.legend_below(figure, _handles(tints, bands is not None), columns=5)
+    drawn = any(np.isfinite(low).all() for low, _ in (bands or {}).values())
+    style.legend_below(figure, _handles(tints, drawn), columns=5)
     return figure
 
 
