@@ -141,7 +141,7 @@ def test_impossible_choices_are_refused(changed, message):
         (PPO, "minibatches", 31),
         (PPO, "gamma", float("nan")),
         (PPO, "gamma", 1.5),
-        (PPO, "learning_rate", float("inf")),
+        (PPO, "learning_rate", -1e-3),
         (TINY, "learning_rate", float("nan")),
     ],
 )

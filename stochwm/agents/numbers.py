@@ -1,15 +1,13 @@
 """Numbers among the choices of an agent that make no sense, refused before anything is done."""
 
-import math
 from typing import Any
 
 
 def check_numbers(config: Any, **least: int) -> None:
-    """Raise `ValueError` where one is not finite, or below its least; NaN is both."""
+    """Raise `ValueError` where one is below its least, or NaN."""
     for name, number in least.items():
-        value = getattr(config, name)
-        if not number <= value < math.inf:
-            raise ValueError(f"{name} must be finite and at least {number}, but is {value}.")
+        if not getattr(config, name) >= number:
+            raise ValueError(f"{name} must be at least {number}, but is {getattr(config, name)}.")
 
 
 def check_shares(config: Any, *names: str) -> None:
