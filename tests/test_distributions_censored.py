@@ -67,6 +67,35 @@ def test_log_prob_is_mass_at_bounds_and_density_between():
             np.testing.assert_allclose(law.log_prob(np.array(value)), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("high", [1e6, np.finfo(np.float32).max, np.inf])
+def test_a_far_bound_changes_nothing(high):
+    """Nor what is near the other bound, nor a score in which weights sum to 1 but for rounding."""
+    near, far = (Censored(cases.diag_mixture(0.0), 0.0, bound) for bound in (10.0, high))
+    for value in (jnp.array([0.01, 0.02]), jnp.array([0.0, 0.3])):
+        np.testing.assert_allclose(far.log_prob(value), near.log_prob(value), rtol=1e-6)
+        np.testing.assert_array_equal(far.cdf_limits(value), near.cdf_limits(value))
+        np.testing.assert_allclose(crps(far, value), crps(near, value), rtol=1e-5)
+    one = Censored(DiagNormal([0.3], [0.1]), 0.0, high)
+    np.testing.assert_allclose(one.log_prob([0.2]), stats.norm(0.3, 0.1).logpdf(0.2), rtol=1e-5)
+
+
+def test_bounds_on_one_side_of_all_mass_are_atoms_to_a_score():
+    for bounds, place in (((2.0, 3.0), 2.0), ((-3.0, -2.0), -2.0), ((2.0, np.inf), 2.0)):
+        law = Censored(DiagNormal([0.0], [0.01]), *bounds)
+        np.testing.assert_allclose(crps(law, [0.5]), abs(0.5 - place), rtol=1e-6)
+
+
+def test_an_ensemble_of_clipped_ensembles_is_scored_by_draws():
+    one = cases.uniform_mixture_of(cases.diag_normal)
+    for law in (
+        cases.uniform_mixture_of(lambda x: Censored(one(x), -1.0))(0.0),
+        Censored(cases.uniform_mixture_of(one)(0.0), -1.0),
+    ):
+        with pytest.raises(ValueError, match="crps of a .* has no closed form: pass key"):
+            crps(law, jnp.zeros(2))
+        assert np.isfinite(crps(law, jnp.zeros(2), key=KEY)).all()
+
+
 def test_a_far_tail_is_finite_with_its_gradients():
     """What is 1e3 standard deviations beyond a bound is at it, and says so without NaN."""
 

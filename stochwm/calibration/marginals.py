@@ -141,13 +141,16 @@ def _bends(part: Any) -> tuple[Array, Array] | None:
     core = part.members if isinstance(part, UniformMixture) else part
     if isinstance(core, Censored):
         free = UniformMixture(core.base) if isinstance(part, UniformMixture) else core.base
-        inner: Any = _bends(free)  # of normals, which bend
+        inner = _bends(free)
+        if inner is None:  # ensembles of ensembles
+            return None
         place, width = inner
-        ends = jnp.stack([core.low, core.high]).reshape(-1, place.shape[-1])
-        # Where there is no bound, any bend that there is anyway.
-        ends = jnp.where(jnp.isinf(ends), place[0], ends)
-        place = jnp.concatenate([place, ends])
-        return place, jnp.concatenate([width, jnp.zeros_like(ends)])
+        # A bound that nothing reaches is no bend: far away, what sums to 1 but for rounding counts.
+        reach = OFFSETS[-1] * width
+        low = jnp.maximum(core.low, jnp.min(place - reach, axis=0)).reshape(-1, place.shape[-1])
+        high = jnp.minimum(core.high, jnp.max(place + reach, axis=0)).reshape(-1, place.shape[-1])
+        place = jnp.concatenate([place, low, high])
+        return place, jnp.pad(width, ((0, len(low) + len(high)), (0, 0)))
     if isinstance(core, UniformBox | BoxMixture):
         blur = core.blur if isinstance(core, UniformBox) else core.blur[..., None, :]
         ends = jnp.stack([core.low, core.high])

@@ -78,14 +78,16 @@ class Censored(AbstractDistribution):
         if isinstance(self.base, AbstractMixture):
             return logsumexp(self._responsibilities(value))
         value = as_event(value, self.event_shape)
-        loc, scale, slack = self._normal.loc, self._normal.scale, self._slack()
-        at_low, at_high = value <= self.low + slack, value >= self.high - slack
+        loc, scale = self._normal.loc, self._normal.scale
+        at_low, at_high = self._at_bounds(value)
         # Away from a bound its place is not used: an infinite one has no gradient.
         below = log_ndtr((jnp.where(at_low, self.low, loc) - loc) / scale)
         above = log_ndtr((loc - jnp.where(at_high, self.high, loc)) / scale)
         z = (value - loc) / scale
         between = -0.5 * (z**2 + LOG_2PI) - jnp.log(scale)
-        outside = (value < self.low - slack) | (value > self.high + slack)
+        outside = (value < self.low - slack_at(self.low)) | (
+            value > self.high + slack_at(self.high)
+        )
         log_prob = jnp.where(at_low, below, jnp.where(at_high, above, between))
         return jnp.sum(jnp.where(outside, -jnp.inf, log_prob), axis=-1)
 
@@ -136,12 +138,12 @@ class Censored(AbstractDistribution):
         return jnp.where(value < self.low, 0.0, jnp.where(value >= self.high, 1.0, inside))
 
     def cdf_limits(self, value: Any) -> tuple[Array, Array]:
-        inside, slack = self.base.cdf(jnp.clip(value, self.low, self.high)), self._slack()
-        left = jnp.where(value <= self.low + slack, 0.0, inside)
-        right = jnp.where(value >= self.high - slack, 1.0, inside)
+        inside = self.base.cdf(jnp.clip(value, self.low, self.high))
+        at_low, at_high = self._at_bounds(value)
+        left, right = jnp.where(at_low, 0.0, inside), jnp.where(at_high, 1.0, inside)
         return (
-            jnp.where(value > self.high + slack, 1.0, left),
-            jnp.where(value < self.low - slack, 0.0, right),
+            jnp.where(value > self.high + slack_at(self.high), 1.0, left),
+            jnp.where(value < self.low - slack_at(self.low), 0.0, right),
         )
 
     def quantile(self, level: Any) -> Float[Array, "*batch dim"]:
@@ -176,8 +178,8 @@ class Censored(AbstractDistribution):
             index = jax.random.categorical(key_part, self._responsibilities(value))
             part = Censored(self.base.component(index), self.low, self.high)
             return part._before(value, key_draw)
-        value, slack, (a, b) = as_event(value, self.event_shape), self._slack(), self._ends()
-        at_low, at_high = value <= self.low + slack, value >= self.high - slack
+        value, (a, b) = as_event(value, self.event_shape), self._ends()
+        at_low, at_high = self._at_bounds(value)
         # Of the tail below -b or below a: where it underflows, the bound is what is nearest.
         end = jnp.where(at_low, a, -b)
         share = jax.random.uniform(key_draw, value.shape, value.dtype)
@@ -219,10 +221,15 @@ class Censored(AbstractDistribution):
         base: Any = self.base
         return base
 
-    def _slack(self) -> Float[Array, "*batch dim"]:
-        """How far rounding may move a value away from a bound."""
-        low, high = (jnp.where(jnp.isinf(x), 0.0, jnp.abs(x)) for x in (self.low, self.high))
-        return ROUNDING * jnp.finfo(self.low.dtype).eps * jnp.maximum(1.0, jnp.maximum(low, high))
+    def _at_bounds(self, value: Array) -> tuple[Array, Array]:
+        """Whether each entry is at the lower bound, or beyond it, and the same of the upper one."""
+        return value <= self.low + slack_at(self.low), value >= self.high - slack_at(self.high)
+
+
+def slack_at(bound: Array) -> Array:
+    """How far rounding may move a value away from a bound."""
+    size = jnp.where(jnp.isinf(bound), 1.0, jnp.abs(bound))
+    return ROUNDING * jnp.finfo(bound.dtype).eps * jnp.maximum(1.0, size)
 
 
 def _between(a: Array, b: Array) -> tuple[Array, Array, Array]:
