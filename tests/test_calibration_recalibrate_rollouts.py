@@ -23,12 +23,19 @@ from stochwm.calibration import (
     covered,
     episode_scores,
     fit_by_step,
+    fit_conformal,
     needed_spread,
     recalibrate,
     spread,
 )
 from stochwm.data import Episodes, FlatSpace
-from stochwm.distributions import DiagNormal, DiagNormalMixture, LatentState
+from stochwm.distributions import (
+    Censored,
+    DiagNormal,
+    DiagNormalMixture,
+    LatentState,
+    SymlogNormal,
+)
 from stochwm.envs import DreamEnv
 from stochwm.models import Markov, on_observations
 from stochwm.planning import cem
@@ -212,6 +219,43 @@ def test_needed_spread_is_what_makes_the_box_reach():
         edge = jnp.minimum(value - low, high - value)
         assert jnp.min(edge) == pytest.approx(0.0, abs=1e-4)
         assert (edge > -1e-4).all()
+
+
+NESTED = {
+    # The mean, 30, is far outside of the central interval.
+    "skewed": DiagNormalMixture(np.log([0.97, 0.03]), [[0.0], [1000.0]], [[1.0], [1.0]]),
+    "symlog": SymlogNormal([2.0], [0.5]),
+    "clipped": Censored(DiagNormal([-5.0], [1.0]), 0.0, 3.0),
+    "clipped inside": Censored(DiagNormal([1.0], [1.0]), 0.0, 3.0),
+    "clipped above": Censored(DiagNormal([8.0], [1.0]), 0.0, 3.0),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_boxes_reach_exactly_what_needs_no_more_than_their_spread(name):
+    """On which the guarantee rests: a score is at most the factor where the box holds the value."""
+    law = NESTED[name]
+    values = jnp.array([-20.0, -0.5, 0.0, 0.5, 1.5, 3.0, 3.5, 10.0, 60.0, 1100.0])
+    needed = np.array([needed_spread(law, value[None], 0.9) for value in values])
+    for factor in jnp.array([0.01, 0.3, 1.0, 2.0, 6.0, 50.0]):
+        low, high = central_box(spread(law, factor), 0.9)
+        np.testing.assert_array_equal((low <= values) & (values <= high), needed <= factor)
+
+
+class AtTheWall(AbstractTransition):
+    """Expects to run far into a wall at 0."""
+
+    loc: Float[Array, " dim"]
+
+    def __call__(self, state, action):
+        return Censored(DiagNormal(self.loc, jnp.ones(1)), 0.0)
+
+
+def test_a_model_that_expects_to_be_at_its_bound_and_is_needs_no_spread():
+    rows = HOLDOUT.transitions()
+    rows = eqx.tree_at(lambda r: r.next_state, rows, np.zeros_like(rows.next_state))
+    fixed = fit_conformal(AtTheWall(jnp.array([-5.0])), rows, key=KEY)
+    assert fixed.factor.values == 1 / 64  # the least that is ever searched
 
 
 def test_conformal_regions_cover_whatever_the_model():

@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..data import Transitions
+from ..distributions import SymlogNormal, symexp, symlog
+from ..distributions.censored import slack_at
 from ..transitions import AbstractTransition
-from .spread import Spread, before_clipping, cannot
+from .factors import RANGE
+from .spread import Spread, before_clipping, bounds_of, cannot
 
 ROUNDING = 1e-9  # 0.9 * 20 must not count as a little more than 18
 
@@ -52,16 +55,23 @@ def central_box(
     """Lower and upper corner of a box of mass `level`, `[dim]` each.
 
     The central interval of mass `level^(1 / dim)` of each marginal: exact where dimensions are
-    independent.
+    independent. Where the mean lies outside of it, as that of a very skewed marginal does, the box
+    is stretched to the mean and holds more: so boxes of predictions that are `spread` ever wider
+    hold each other.
 
     Raises:
         TypeError: a prediction without quantiles.
     """
+    if isinstance(prediction, SymlogNormal):  # which is spread before `symexp`
+        low, high = central_box(prediction.normal, level)
+        return symexp(low), symexp(high)
+    free, ends = before_clipping(prediction), bounds_of(prediction)
     try:
         tail = 0.5 * (1 - level ** (1 / prediction.event_shape[0]))
-        return prediction.quantile(tail), prediction.quantile(1 - tail)
+        low, high, mean = free.quantile(tail), free.quantile(1 - tail), free.mean()
     except (NotImplementedError, AttributeError) as error:
         raise cannot("have a central box", prediction, error) from error
+    return jnp.clip(jnp.minimum(low, mean), *ends), jnp.clip(jnp.maximum(high, mean), *ends)
 
 
 def needed_spread(
@@ -74,14 +84,21 @@ def needed_spread(
     Raises:
         TypeError: a prediction without quantiles.
     """
-    prediction = before_clipping(prediction)  # whose box is spread in proportion
-    low, high = central_box(prediction, level)
-    mean = prediction.mean()
-    side = jnp.where(value >= mean, high - mean, mean - low)
-    distance = jnp.abs(value - mean)
+    if isinstance(prediction, SymlogNormal):
+        return needed_spread(prediction.normal, symlog(value), level)
+    free = before_clipping(prediction)  # whose box is spread in proportion
+    low, high = central_box(free, level)
+    mean, (bottom, top) = free.mean(), bounds_of(prediction)
+    under, over = bottom - value, value - top
+    # What lies anywhere beyond a bound is at it, so that the nearest to the mean may stand for it.
+    before = jnp.where(under >= -slack_at(bottom), jnp.minimum(value, mean), value)
+    before = jnp.where(over >= -slack_at(top), jnp.maximum(value, mean), before)
+    side = jnp.where(before >= mean, high - mean, mean - low)
+    distance = jnp.abs(before - mean)
     factor = distance / jnp.where(side > 0, side, 1.0)
     factor = jnp.where(side > 0, factor, jnp.where(distance > 0, jnp.inf, 0.0))
-    return jnp.max(factor)
+    beyond = (under > slack_at(bottom)) | (over > slack_at(top))
+    return jnp.max(jnp.where(beyond, jnp.inf, factor))
 
 
 def episode_scores(
@@ -130,10 +147,10 @@ def fit_conformal(
     """
     scores = episode_scores(kernel, rows, level, key=key)
     factor = conformal_quantile(scores, level)
-    if not 0 < factor < math.inf:
+    if not factor < math.inf:
         raise ValueError(
-            f"holdout gives no positive finite factor for level {level}, but {factor}: that takes "
-            f"at least {fewest_scores(level)} episodes (there are {len(scores)}) and predictions "
-            "of some width."
+            f"holdout gives no finite factor for level {level}: that takes at least "
+            f"{fewest_scores(level)} episodes (there are {len(scores)}) and predictions of some "
+            "width."
         )
-    return Spread(kernel, factor)
+    return Spread(kernel, max(factor, 1 / RANGE))

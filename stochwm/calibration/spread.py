@@ -57,6 +57,15 @@ def before_clipping(prediction: Any) -> Any:
     return UniformMixture(members.base) if isinstance(members, Censored) else prediction
 
 
+def bounds_of(prediction: Any) -> tuple[Array, Array]:
+    """Where a prediction is clipped, an ensemble at the outermost bounds; infinite if it is not."""
+    if isinstance(prediction, Censored):
+        return prediction.low, prediction.high
+    if isinstance(members := getattr(prediction, "members", None), Censored):
+        return jnp.min(members.low, axis=0), jnp.max(members.high, axis=0)
+    return jnp.asarray(-jnp.inf), jnp.asarray(jnp.inf)
+
+
 def cannot(what: str, prediction: Any, reason: object) -> TypeError:
     """The error for a family that a method does not fit."""
     return TypeError(
