@@ -161,6 +161,21 @@ BAD = {
     "bins scale": (lambda: bins(scale=-ONE), ValueError, "scale must be positive"),
     "affine scale": (lambda: instance("diag_normal").affine(ZERO, -ONE), ValueError, "scale must"),
     "smoothed shape": (lambda: instance("diag_normal").smoothed(ONES), ValueError, "scale must"),
+    "absent dimension": (
+        lambda: instance("diag_normal").marginal((2,)),
+        ValueError,
+        r"dims must be different whole numbers from 0 to 1, such as \(0,\), but are \(2,\)",
+    ),
+    "one dimension twice": (
+        lambda: instance("uniform_of_normals").marginal((1, -1)),
+        ValueError,
+        "dims must be different",
+    ),
+    "certain level": (
+        lambda: instance("deterministic").quantile(1.0),
+        ValueError,
+        "level must be strictly between 0 and 1",
+    ),
     "few samples": (
         lambda: instance("diag_normal").entropy_estimate(key=KEY, num_samples=1),
         ValueError,
@@ -177,7 +192,7 @@ def test_bad_input_names_the_argument(what):
         make()
 
 
-@pytest.mark.parametrize("name", names({"deterministic", "latent_state"}))
+@pytest.mark.parametrize("name", names({"latent_state"}))
 def test_a_batch_is_refused_where_one_value_is_wanted(name):
     """It would be broadcast against components, or summed away."""
     distribution = instance(name)

@@ -11,6 +11,7 @@ import optax
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
+from ..distributions.checks import as_dims
 from ..transitions import AbstractConstant
 
 LEVELS = np.array([1 / 64, 1 / 32, *np.arange(1, 16) / 16, 31 / 32, 63 / 64])
@@ -38,7 +39,7 @@ class AbstractLevelMap(AbstractConstant):
 
     def marginal(self, dims: tuple[int, ...]) -> Any:
         """The map of some dimensions, in the order given."""
-        index = jnp.asarray(dims)
+        index = as_dims(dims, len(jax.tree.leaves(self)[0]))
         return jax.tree.map(lambda x: x[index], self)
 
 

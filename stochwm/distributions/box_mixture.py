@@ -10,7 +10,7 @@ from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
 from .base import Modes
-from .checks import as_float, as_level, check_logits, check_trailing
+from .checks import as_dims, as_float, as_level, check_logits, check_trailing
 from .mixture import AbstractMixture, MixtureNoise, normalised
 from .uniform_box import UniformBox, bisect, check_corners
 
@@ -134,7 +134,7 @@ class BoxMixture(AbstractMixture):
 
     def marginal(self, dims: tuple[int, ...]) -> "BoxMixture":
         """The distribution of some dimensions of the value, in the order given."""
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.low.shape[-1])
         low, high = self.low[..., index], self.high[..., index]
         return BoxMixture(self.logits, low, high, self.blur[..., index])
 

@@ -10,7 +10,7 @@ from jax.scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .base import AbstractDistribution, Modes
-from .checks import as_event, as_float
+from .checks import as_dims, as_event, as_float
 from .mixture import AbstractMixture, over_components
 from .normal import LOG_2PI, DiagNormal
 from .uniform_box import ROUNDING
@@ -150,7 +150,7 @@ class Censored(AbstractDistribution):
         return jnp.clip(self.base.quantile(level), self.low, self.high)
 
     def marginal(self, dims: tuple[int, ...]) -> "Censored":
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.low.shape[-1])
         return Censored(self.base.marginal(dims), self.low[..., index], self.high[..., index])
 
     def affine(self, shift: Any, scale: Any) -> "Censored":

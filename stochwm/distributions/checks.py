@@ -37,6 +37,24 @@ def as_level(level: object) -> Array:
     return array
 
 
+def as_dims(dims: object, size: int) -> np.ndarray:
+    """Numbers of dimensions, counted from 0.
+
+    Raises:
+        ValueError: what does not name some of `size` dimensions, each at most once: JAX would take
+            the last one instead, and two copies of one would be drawn apart.
+    """
+    array = np.asarray(dims)
+    whole = array.ndim == 1 and array.size > 0 and np.issubdtype(array.dtype, np.integer)
+    if whole and ((array >= -size) & (array < size)).all():
+        found = array % size
+        if len(np.unique(found)) == len(found):
+            return found
+    raise ValueError(
+        f"dims must be different whole numbers from 0 to {size - 1}, such as (0,), but are {dims}."
+    )
+
+
 def check_trailing(name: str, array: Array, expected: tuple[int | None, ...], form: str) -> None:
     """Raise `ValueError` unless the last axes of `array` match `expected` (None: any size >= 1)."""
     trailing = array.shape[array.ndim - len(expected) :] if array.ndim >= len(expected) else None

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .base import AbstractDistribution
-from .checks import as_float, check_finite
+from .checks import as_float, as_level, check_event, check_finite
 
 
 class Deterministic(AbstractDistribution):
@@ -52,8 +52,9 @@ class Deterministic(AbstractDistribution):
 
         return distrax.Independent(distrax.Deterministic(self.loc), jnp.ndim(self.loc))
 
-    def log_prob(self, value: PyTree[Array]) -> Float[Array, ""]:
+    def log_prob(self, value: Any) -> Float[Array, ""]:
         """Log mass: 0 at `loc`, minus infinity elsewhere."""
+        jax.tree.map(lambda a, b: check_event(a, jnp.shape(b)), value, self.loc)
         equal = jax.tree.map(lambda a, b: jnp.all(a == b), value, self.loc)
         return jnp.where(jnp.all(jnp.stack(jax.tree.leaves(equal))), 0.0, -jnp.inf)
 
@@ -85,6 +86,7 @@ class Deterministic(AbstractDistribution):
         return (value > self.loc).astype(self.loc.dtype), self.cdf(value)
 
     def quantile(self, level: Any) -> Float[Array, " dim"]:
+        as_level(level)
         return self.loc
 
     def affine(self, shift: Any, scale: Any) -> "Deterministic":

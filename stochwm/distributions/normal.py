@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
 from .checks import (
+    as_dims,
     as_event,
     as_float,
     as_level,
@@ -112,7 +113,7 @@ class DiagNormal(AbstractDistribution):
         return self.push(ndtri(as_level(level)) * jnp.ones_like(self.loc))
 
     def marginal(self, dims: tuple[int, ...]) -> "DiagNormal":
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.loc.shape[-1])
         return DiagNormal(self.loc[..., index], self.scale[..., index])
 
     def affine(self, shift: Any, scale: Any) -> "DiagNormal":
@@ -225,7 +226,7 @@ class FullNormal(AbstractDistribution):
         return DiagNormal(self.loc, jnp.sqrt(self.variance())).quantile(level)
 
     def marginal(self, dims: tuple[int, ...]) -> "FullNormal":
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.loc.shape[-1])
         return FullNormal(self.loc[..., index], _chol_of_rows(self.scale_tril[..., index, :]))
 
     def affine(self, shift: Any, scale: Any) -> "FullNormal":

@@ -7,7 +7,15 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
-from .checks import as_event, as_float, check_finite, check_like, check_positive, check_trailing
+from .checks import (
+    as_dims,
+    as_event,
+    as_float,
+    check_finite,
+    check_like,
+    check_positive,
+    check_trailing,
+)
 from .normal import DiagNormal
 
 
@@ -121,7 +129,7 @@ class SymlogNormal(AbstractDistribution):
         return symexp(self.normal.quantile(level))
 
     def marginal(self, dims: tuple[int, ...]) -> "SymlogNormal":
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.loc.shape[-1])
         return SymlogNormal(self.loc[..., index], self.scale[..., index])
 
     def _upper(self, power: float) -> Float[Array, "*batch dim"]:

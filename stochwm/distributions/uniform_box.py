@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .base import AbstractDistribution
 from .blurred_interval import blurred_cdf, blurred_entropy, blurred_log_density
-from .checks import as_event, as_float, as_level, check_finite, check_trailing
+from .checks import as_dims, as_event, as_float, as_level, check_finite, check_trailing
 
 BISECTIONS = 50  # halves a float32 bracket until it cannot shrink
 ROUNDING = 4.0  # in units in the last place: a value this close to an atom is the atom
@@ -152,7 +152,7 @@ class UniformBox(AbstractDistribution):
         return jnp.where(self.blur > 0, soft, sharp)
 
     def marginal(self, dims: tuple[int, ...]) -> "UniformBox":
-        index = jnp.asarray(dims)
+        index = as_dims(dims, self.low.shape[-1])
         return UniformBox(self.low[..., index], self.high[..., index], self.blur[..., index])
 
     def affine(self, shift: Any, scale: Any) -> "UniformBox":
