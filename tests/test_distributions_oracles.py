@@ -183,6 +183,21 @@ def test_entropy_and_mode_of_a_symlog_normal(loc, scale):
     np.testing.assert_allclose(law.mode()[0], x[np.argmax(log_density)], atol=1e-4)
 
 
+@pytest.mark.parametrize("loc", [0.0, -0.02, 1.0, -10.0])
+def test_moments_of_a_symlog_normal_of_any_scale(loc):
+    """Against sums over a grid in double precision; the terms of a narrow variance cancel."""
+    scale = np.array([1e-4, 1e-3, 0.02, 0.09, 0.11, 1.0])
+    noise = np.linspace(-12, 14, 100_001)[:, None]
+    mass = np.exp(-0.5 * noise**2) / np.exp(-0.5 * noise**2).sum(axis=0)
+    x = loc + scale * noise
+    y = np.sign(x) * np.expm1(np.abs(x))
+    mean = (mass * y).sum(axis=0)
+    law = SymlogNormal(np.full(6, loc), scale)
+    np.testing.assert_allclose(law.mean(), mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(law.variance(), (mass * (y - mean) ** 2).sum(axis=0), rtol=1e-3)
+    assert np.isfinite(jax.grad(lambda s: SymlogNormal(law.loc, s).variance().sum())(scale)).all()
+
+
 @pytest.mark.parametrize("name", ONE_DIMENSIONAL)
 def test_one_dimensional_density_integrates_to_its_cdf(name):
     distribution = ONE_DIMENSIONAL[name]()
