@@ -278,6 +278,17 @@ def test_moment_matching_survives_a_degenerate_covariance():
     np.testing.assert_allclose(matched.mean(), loc)
 
 
+@pytest.mark.parametrize("dim", [64, 256])
+def test_moment_matching_of_many_dimensions_along_which_members_disagree(dim):
+    """Rounding makes a covariance of rank one with next to no noise indefinite."""
+    for seed in range(5):
+        loc = 10 * jax.random.normal(jax.random.key(seed), (2, dim))
+        members = UniformMixture(DiagNormal(loc, jnp.full((2, dim), 1e-3)))
+        matched = moment_matched(members)
+        scale = jnp.sqrt(matched.variance())
+        np.testing.assert_allclose(scale, jnp.sqrt(members.variance()), rtol=1e-3)
+
+
 def test_an_abstract_transition_cannot_be_made():
     with pytest.raises(TypeError):
         AbstractTransition()

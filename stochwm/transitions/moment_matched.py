@@ -28,8 +28,11 @@ class MomentMatched(AbstractTransition):
 def moment_matched(distribution: AbstractDistribution) -> FullNormal:
     """The normal with the mean and covariance of `distribution`.
 
-    Variances gain `(1e-3)^2` of their own size, so that a degenerate covariance has a factor.
+    Variances gain `(1e-3)^2` of their own size, in single precision `(dim / 12)^2` times that in
+    more than 12 dimensions, so that a degenerate covariance has a factor.
     """
     covariance = distribution.covariance()
-    ridge = MIN_SCALE**2 * jnp.maximum(jnp.diagonal(covariance), MIN_SCALE**2)
+    # The least eigenvalue has to exceed what a factorisation is rounded by, at most.
+    rounding = jnp.finfo(covariance.dtype).eps * covariance.shape[0] ** 2 / 16
+    ridge = jnp.maximum(jnp.diagonal(covariance), MIN_SCALE**2) * max(MIN_SCALE**2, rounding)
     return FullNormal(distribution.mean(), jnp.linalg.cholesky(covariance + jnp.diag(ridge)))
