@@ -100,6 +100,13 @@ def test_expected_calibration_error_by_hand(dtype):
     assert expected_calibration_error(probability, LABEL) == pytest.approx(GAPS, rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [bool, int, float])
+def test_events_that_are_certain_may_be_wrong(dtype):
+    certain = np.array([1, 0, 1, 0]).astype(dtype)
+    assert expected_calibration_error(certain, np.array([0, 1, 0, 1])) == 1
+    assert calibration_bins(certain, np.array([1, 0, 1, 0])).count[[0, -1]].tolist() == [2, 2]
+
+
 def test_of_classes_the_likeliest_is_the_event():
     """Two classes: the first one has the probability 0.8, 0.8, 0.6; and so has the likeliest."""
     classes = np.array([[0.8, 0.2], [0.2, 0.8], [0.6, 0.4]], np.float32)

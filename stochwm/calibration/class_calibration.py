@@ -23,7 +23,7 @@ class CalibrationBins(NamedTuple):
 
 
 def calibration_bins(
-    probabilities: Float[Array | np.ndarray, "steps *classes"],
+    probabilities: Shaped[Array | np.ndarray, "steps *classes"],
     labels: Shaped[Array | np.ndarray, " steps"],
     bins: int = 10,
 ) -> CalibrationBins:
@@ -53,7 +53,7 @@ def calibration_bins(
 
 
 def expected_calibration_error(
-    probabilities: Float[Array | np.ndarray, "steps *classes"],
+    probabilities: Shaped[Array | np.ndarray, "steps *classes"],
     labels: Shaped[Array | np.ndarray, " steps"],
     bins: int = 10,
 ) -> float:
@@ -69,7 +69,7 @@ def expected_calibration_error(
 
 
 def debiased_calibration_error(
-    probabilities: Float[Array | np.ndarray, "steps *classes"],
+    probabilities: Shaped[Array | np.ndarray, "steps *classes"],
     labels: Shaped[Array | np.ndarray, " steps"],
     episode: Int[np.ndarray, " steps"],
     bins: int = 10,
@@ -115,6 +115,8 @@ def _events(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
     """The probability of an event at each step, and whether it came (0 or 1)."""
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     checked_levels("probabilities", probabilities)
+    if not np.issubdtype(probabilities.dtype, np.floating):  # certain ones, as bools
+        probabilities = probabilities.astype(float)
     classes = 2 if probabilities.ndim == 1 else probabilities.shape[1]
     if labels.shape != probabilities.shape[:1] or not np.isin(labels, np.arange(classes)).all():
         raise ValueError(
