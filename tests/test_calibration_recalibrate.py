@@ -22,6 +22,7 @@ from stochwm.calibration import (
     recalibrate,
     refuse_training_episodes,
 )
+from stochwm.calibration.factors import best_factors
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import (
     BoxMixture,
@@ -102,6 +103,12 @@ class Normal(AbstractTransition):
 def sample(law, number, seed=1):
     keys = jax.random.split(jax.random.key(seed), number)
     return jax.jit(jax.vmap(lambda key: law.sample(seed=key)))(keys)
+
+
+def test_a_factor_that_makes_no_difference_is_one():
+    found = best_factors(lambda f: jnp.array([0.0, jnp.log(f[1] / 3) ** 2]), 2)
+    np.testing.assert_allclose(found, [1.0, 3.0], rtol=0.01)
+    assert found[0] == 1
 
 
 # --- scale ------------------------------------------------------------------------------------
