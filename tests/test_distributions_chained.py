@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stochwm.distributions import ChainedCategoricals, OneHotCategoricals
+from stochwm.distributions import ChainedCategoricals, OneHotCategoricals, unimix
 from tests.cases import chained
 
 GROUPS = CLASSES = 3
@@ -74,6 +74,15 @@ def test_gradients_go_straight_through_the_whole_chain():
 
     size = np.abs(jax.grad(last_group)(CHAIN.seen)).max(axis=(1, 2))
     assert (size > 1e-4).all()
+
+
+def test_a_chain_of_one_group_is_that_group():
+    chain = chained(0.0, 1, CLASSES)
+    hidden = chain.context / jnp.sqrt(jnp.mean(chain.context**2) + 1e-5)
+    alone = OneHotCategoricals(chain.bias[0] + chain.weight[0] @ jax.nn.silu(hidden))
+    noise, value = chain.noise(seed=jax.random.key(0)), jnp.eye(CLASSES)[1]
+    np.testing.assert_array_equal(chain.push(noise), unimix(alone, chain.mix).push(noise))
+    np.testing.assert_allclose(chain.log_prob(value), unimix(alone, chain.mix).log_prob(value))
 
 
 def test_shapes_that_do_not_fit_are_named():

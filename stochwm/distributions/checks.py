@@ -59,7 +59,7 @@ def check_trailing(name: str, array: Array, expected: tuple[int | None, ...], fo
     """Raise `ValueError` unless the last axes of `array` match `expected` (None: any size >= 1)."""
     trailing = array.shape[array.ndim - len(expected) :] if array.ndim >= len(expected) else None
     if trailing is None or any(
-        size == 0 or (want is not None and size != want)
+        size == 0 if want is None else size != want
         for size, want in zip(trailing, expected, strict=True)
     ):
         raise ValueError(f"{name} must have shape {form}, but has shape {array.shape}.")
