@@ -100,3 +100,11 @@ def test_sharpness_of_few_samples_by_hand():
 def test_sharpness_refuses(prediction, level, error, message):
     with pytest.raises(error, match=message):
         sharpness(prediction, level)
+
+
+def test_levels_are_no_percentages():
+    """90 would take the whole cloud for the central 0.9 of it."""
+    with pytest.raises(ValueError, match=r"level must hold numbers in \[0, 1\]"):
+        covered(jnp.zeros((10, 1)), jnp.zeros(1), 90.0)
+    with pytest.raises(ValueError, match=r"levels must hold numbers in \[0, 1\]"):
+        coverage(np.full(10, 0.5), np.array([90.0]))

@@ -202,6 +202,7 @@ def test_conformal_quantile_is_the_order_statistic_and_not_the_next():
     assert conformal_quantile(scores, 0.95) == 19.0
     assert conformal_quantile(scores, 0.951) == math.inf
     assert conformal_quantile([3.0, 1.0], 1 / 3) == 1.0
+    assert conformal_quantile([3.0, 1.0], 1e-12) == 1.0
     for bad in ([], [1.0, math.nan]):
         with pytest.raises(ValueError, match="scores"):
             conformal_quantile(bad, 0.9)

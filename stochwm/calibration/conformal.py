@@ -40,7 +40,7 @@ def conformal_quantile(scores: Any, level: float) -> float:
         raise ValueError(f"scores must be at least one number and not NaN, but are {scores}.")
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, but is {level}.")
-    rank = math.ceil((ordered.size + 1) * level - ROUNDING)
+    rank = max(math.ceil((ordered.size + 1) * level - ROUNDING), 1)
     return float(ordered[rank - 1]) if rank <= ordered.size else math.inf
 
 

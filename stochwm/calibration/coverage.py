@@ -13,7 +13,11 @@ def covered(
     The closed interval between the k-th smallest and the k-th largest sample. Another draw of the
     same law falls outside with probability 2 k / (samples + 1), so k is the whole number that makes
     this most nearly `1 - level`; over an atom the interval covers more.
+
+    Raises:
+        ValueError: a level outside [0, 1].
     """
+    checked_levels("level", level)
     number = samples.shape[0]
     k = max(1, round((1 - level) / 2 * (number + 1)))
     # By counting, not by sorting, and in whole numbers, which no rounding moves over the edge.
@@ -44,10 +48,11 @@ def coverage(
         levels: masses of intervals, in [0, 1].
 
     Raises:
-        ValueError: values outside [0, 1], NaN included, or none at all.
+        ValueError: values or levels outside [0, 1], NaN included, or none at all.
     """
+    levels = checked_levels("levels", levels)
     reached = np.asarray(central_level(checked_levels("pit_values", pit_values)))
-    return np.stack([np.mean(reached <= level, axis=0) for level in np.asarray(levels)])
+    return np.stack([np.mean(reached <= level, axis=0) for level in levels])
 
 
 def checked_levels(name: str, values: object) -> np.ndarray:
