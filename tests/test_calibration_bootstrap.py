@@ -53,6 +53,12 @@ def test_one_episode_has_no_interval():
     assert math.isnan(high)
 
 
+@pytest.mark.parametrize("number", [1, 19])
+def test_every_step_belongs_to_an_episode(number):
+    with pytest.raises(ValueError, match=r"episode must say of each of 20 steps .*\[20\]"):
+        episode_interval(np.zeros(20), np.zeros(number, int))
+
+
 def test_seed_and_level():
     values, episode = correlated(0)
     assert episode_interval(values, episode) == episode_interval(values, episode)

@@ -148,8 +148,22 @@ def sign_flip_band(
 
 def episode_sums(values: np.ndarray, episode: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sum of `values` `[steps, ...]` over each episode, `[episodes, ...]`, and its length."""
-    _, index = np.unique(episode, return_inverse=True)
-    count = np.bincount(index).astype(float)
+    index, count = episode_index(episode, len(values))
     total = np.zeros((len(count), *values.shape[1:]))
     np.add.at(total, index, np.asarray(values, float))
     return total, count
+
+
+def episode_index(episode: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The episode of each step, counted from 0, `[steps]`, and the length of each, `[episodes]`.
+
+    Raises:
+        ValueError: not one episode a step.
+    """
+    if np.shape(episode) != (steps,):
+        raise ValueError(
+            f"episode must say of each of {steps} steps which episode it belongs to, [{steps}], "
+            f"but has shape {list(np.shape(episode))}."
+        )
+    _, index = np.unique(episode, return_inverse=True)
+    return index, np.bincount(index).astype(float)

@@ -193,6 +193,11 @@ def _at_horizon(horizon, episode, values, levels, seed) -> HorizonDiagnosis:
 
 
 def _check(clouds, futures, mask, episode, horizons) -> None:
+    if np.ndim(clouds) != 4:
+        raise ValueError(
+            "clouds must have shape [starts, particles, horizons, dim], but have shape "
+            f"{list(np.shape(clouds))}."
+        )
     starts, particles, number, dim = np.shape(clouds)
     expected = {
         "futures": (futures, (starts, number, dim)),

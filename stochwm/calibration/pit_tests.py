@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .bootstrap import EpisodeTest, episode_sums, sign_flip_band, sign_flip_tests
+from .bootstrap import EpisodeTest, episode_index, episode_sums, sign_flip_band, sign_flip_tests
 from .coverage import checked_levels
 
 CELLS = 100  # at least this many; the empirical cdf is looked at where they end
@@ -152,8 +152,7 @@ def _cell_counts(
     values = values.reshape(len(values), -1)
     edges = np.arange(1, cells) / cells  # by comparison: a product with `cells` would be rounded
     cell = np.searchsorted(edges, values, side="left")
-    _, index = np.unique(episode, return_inverse=True)
-    length = np.bincount(index)
+    index, length = episode_index(episode, len(values))
     counts = np.zeros((len(length), values.shape[1], cells))
     np.add.at(counts, (index[:, None], np.arange(values.shape[1]), cell), 1.0)
     return counts, length
