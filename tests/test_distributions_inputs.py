@@ -27,6 +27,7 @@ from stochwm.distributions import (
 )
 from tests import cases
 from tests.cases import NO_CDF, instance, names, stack
+from tests.precision import x64
 
 KEY = jax.random.key(0)
 FLOAT = jnp.zeros(()).dtype  # float64 where jax_enable_x64 is on
@@ -393,6 +394,17 @@ def test_double_precision():
     root = Path(__file__).parent.parent
     env = {**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", SIXTY_FOUR], check=True, cwd=root, env=env, timeout=300)
+
+
+def test_single_precision_where_double_is_the_default():
+    """As that of a model that was trained in it: loops of ours keep the type of their carry."""
+    arrays = jax.tree.map(np.asarray, (instance("full_mixture"), instance("uniform_of_normals")))
+    with x64():
+        mixture, ensemble = jax.tree.map(lambda x: jnp.asarray(x, "float32"), arrays)
+        key = jax.random.key(0)
+        slope = jax.grad(lambda d: d.sample(seed=key).sum())(mixture)
+        found = (slope, mixture.modes().loc, ensemble.modes().loc)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.1, np.nan, [0.5, 1.5]])

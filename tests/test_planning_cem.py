@@ -13,6 +13,7 @@ from stochwm.models import Markov
 from stochwm.planning import cem, discounted_return
 from stochwm.transitions import AbstractTransition
 from tests.cases_models import UnindexedHead
+from tests.precision import x64
 
 KEY = jax.random.key(0)
 HORIZON, EFFORT, GAMMA, BOX = 3, 0.5, 0.9, 0.7
@@ -46,6 +47,17 @@ def best_plan(start: float) -> tuple[np.ndarray, float]:
     actions = -np.linalg.solve(hessian, sums.T @ weight @ np.full(HORIZON, start))
     states = start + sums @ actions
     return actions, -float(weight.diagonal() @ (states**2 + EFFORT * actions**2))
+
+
+def test_bounds_of_a_space_plan_in_double_precision_too():
+    """Those of a Gymnasium space are of single precision, and so are its actions then."""
+    small = {"num_candidates": 4, "num_elites": 2, "num_iterations": 2}
+    box = {"action_low": np.float32([-BOX]), "action_high": np.float32([BOX])}
+    with x64():
+        model = Markov(Push(jnp.array(0.1)), quadratic)
+        plan = cem(model, jnp.ones(1), key=jax.random.key(0), horizon=2, **box, **small)
+    assert plan.actions.dtype == jnp.float32
+    assert np.isfinite(plan.value)
 
 
 @pytest.mark.parametrize("noise", [1e-3, 0.2])

@@ -66,7 +66,7 @@ def _full_jvp(primals, tangents):
     solve = jax.vmap(lambda left, right: solve_triangular(left, right, lower=True))
     residual = solve(tril, value - loc)
     dresidual = -solve(tril, dloc + jnp.einsum("kij,kj->ki", dtril, residual))
-    inverse = solve(tril, jnp.broadcast_to(jnp.eye(value.shape[0]), tril.shape))
+    inverse = solve(tril, jnp.broadcast_to(jnp.eye(value.shape[0], dtype=tril.dtype), tril.shape))
     scale = jnp.diagonal(tril, axis1=-2, axis2=-1)
     dlog_scale = jnp.diagonal(dtril, axis1=-2, axis2=-1) / scale
     rows = jnp.tril(inverse, -1)

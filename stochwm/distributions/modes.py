@@ -63,4 +63,5 @@ def merge_modes(
 
 
 def _ascend(shift, start):
-    return jax.lax.fori_loop(0, ASCENTS, lambda _, x: jax.vmap(shift)(x), start)
+    # In the precision of the means, whatever that of the weights.
+    return jax.lax.fori_loop(0, ASCENTS, lambda _, x: jax.vmap(shift)(x).astype(x.dtype), start)

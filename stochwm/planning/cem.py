@@ -87,7 +87,7 @@ def cem(
     def improve(normal: tuple[Array, Array], key: PRNGKeyArray):
         mean, scale = normal
         key_plans, key_futures = jax.random.split(key)
-        noise = jax.random.normal(key_plans, (num_candidates, *mean.shape))
+        noise = jax.random.normal(key_plans, (num_candidates, *mean.shape), mean.dtype)
         plans = jnp.clip(mean + scale * noise, low, high)
         values = jax.vmap(value, (0, None))(plans, key_futures)
         # NaN would come first in top_k. A plan made of nothing but NaN has to look like it.
