@@ -211,6 +211,15 @@ def test_a_stack_of_mixtures_has_to_be_vmapped(name):
             method(stack(name))
 
 
+def test_an_ensemble_of_certain_members_is_no_stack():
+    members = jnp.array([[0.0, 1.0], [2.0, 5.0], [4.0, 0.0]])
+    ensemble = UniformMixture(Deterministic(members))
+    assert ensemble.sample(seed=KEY).tolist() in members.tolist()
+    np.testing.assert_allclose(ensemble.mean(), [2.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(ensemble.log_prob(members[1]), -np.log(3), rtol=1e-6)
+    np.testing.assert_array_equal(ensemble.push(ensemble.abduct(members[1], key=KEY)), members[1])
+
+
 def off(distribution, logits):
     """The distribution with other logits; under a trace, since some are refused eagerly."""
     return eqx.tree_at(lambda d: d.logits, distribution, logits)

@@ -160,8 +160,9 @@ class UniformMixture(AbstractMixture):
         leaves = jax.tree.leaves(eqx.filter(members, eqx.is_array))
         if isinstance(leaves[0], Tracer) or not isinstance(members, AbstractDistribution):
             return
-        draw = eqx.filter_eval_shape(lambda d: d.sample(seed=jax.random.key(0)), take(members, 0))
-        if getattr(draw, "shape", members.event_shape) != members.event_shape:
+        one: Any = take(members, 0)  # whose event of a certain prediction is all of it
+        draw = eqx.filter_eval_shape(lambda d: d.sample(seed=jax.random.key(0)), one)
+        if getattr(draw, "shape", one.event_shape) != one.event_shape:
             raise ValueError(
                 f"members of one mixture have one leading axis, but their shapes are "
                 f"{[leaf.shape for leaf in leaves]}: eqx.filter_vmap the method over the stack."
