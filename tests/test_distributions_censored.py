@@ -196,6 +196,11 @@ def test_only_normals_can_be_clipped():
         model(jnp.zeros(1), jnp.zeros(1))
 
 
+def test_bounds_have_an_order_before_anything_is_traced():
+    with pytest.raises(ValueError, match="low must be below high, but they are 1.0 and 0.0"):
+        Bounds(1.0, 0.0)
+
+
 def rain(number, seed):
     """Clipped at 0, which about half of the rows are: y = max(1 + 2 a + N(0, .5^2), 0)."""
     rng = np.random.default_rng(seed)

@@ -107,6 +107,7 @@ def test_impossible_sizes_are_refused(make, name, sizes, options):
         ("groups.*0", partial(Categorical, 2, 1, groups=(2, 0))),
         ("num_bins.* 2", partial(AutoregressiveCategorical, 2, 1, num_bins=2)),
         ("bounds.*1.0, -1.0", partial(AutoregressiveCategorical, 2, 1, bounds=(1.0, -1.0))),
+        ("bounds.*inf", partial(AutoregressiveCategorical, 2, 1, bounds=(-1.0, float("inf")))),
         ("features.* 0", partial(AutoregressiveCategorical, 2, 1, features=0)),
         ("num_members.* 0", partial(Ensemble, gaussian, 0)),
     ],

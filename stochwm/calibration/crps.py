@@ -4,10 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..distributions.checks import as_float
+from ..distributions.checks import as_float, check_order
 from ..distributions.cloud import average, distinct
 from .marginals import exact_crps, exact_threshold_crps
 from .score_inputs import NUM_SAMPLES, Cloud, Prediction, as_cloud, as_value, density_of
@@ -84,7 +83,7 @@ def threshold_weighted_crps(
     """
     value = as_value(value)
     lower, upper = (_threshold(name, x, value) for name, x in (("lower", lower), ("upper", upper)))
-    _check_order(lower, upper)
+    check_order("lower", lower, "upper", upper)
     exact = exact_threshold_crps(density_of(prediction, value, weights), value, lower, upper)
     if exact is not None:
         return exact
@@ -117,10 +116,3 @@ def _threshold(name: str, threshold: Any, value: Array) -> Array:
             f"{name} must be one number or [{value.shape[0]}], but has shape {threshold.shape}."
         )
     return jnp.broadcast_to(threshold, value.shape)
-
-
-def _check_order(lower: Array, upper: Array) -> None:
-    if isinstance(lower, Tracer) or isinstance(upper, Tracer):
-        return
-    if not np.all(np.asarray(lower) < np.asarray(upper)):
-        raise ValueError(f"lower must be below upper, but they are {lower} and {upper}.")

@@ -5,12 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .base import AbstractDistribution, Modes
-from .checks import as_dims, as_event, as_float
+from .checks import as_dims, as_event, as_float, check_order
 from .mixture import AbstractMixture, over_components
 from .normal import LOG_2PI, DiagNormal
 from .uniform_box import ROUNDING
@@ -50,7 +49,7 @@ class Censored(AbstractDistribution):
         _check_base(base)
         self.base = base
         self.low, self.high = (_as_bound(*x, base) for x in (("low", low), ("high", high)))
-        _check_order(self.low, self.high)
+        check_order("low", self.low, "high", self.high)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -259,10 +258,3 @@ def _as_bound(name: str, bound: Any, base: AbstractDistribution) -> Array:
             f"{bound.shape}."
         )
     return jnp.broadcast_to(bound.astype(bound.dtype), jnp.broadcast_shapes(bound.shape, shape))
-
-
-def _check_order(low: Array, high: Array) -> None:
-    if isinstance(low, Tracer) or isinstance(high, Tracer):
-        return
-    if not np.all(np.asarray(low) < np.asarray(high)):
-        raise ValueError(f"low must be below high, but they are {low} and {high}.")

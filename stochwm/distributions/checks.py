@@ -105,6 +105,14 @@ def check_finite(name: str, array: Array) -> None:
     _check(name, array, np.isfinite, "finite")
 
 
+def check_order(name: str, low: Array, other_name: str, high: Array) -> None:
+    """Raise `ValueError` unless `low < high`, where both are known."""
+    if isinstance(low, Tracer) or isinstance(high, Tracer):
+        return
+    if not np.all(np.asarray(low) < np.asarray(high)):
+        raise ValueError(f"{name} must be below {other_name}, but they are {low} and {high}.")
+
+
 def check_logits(name: str, array: Array) -> None:
     """Raise `ValueError` for concrete logits with NaN, plus infinity, or no finite entry in a row.
 

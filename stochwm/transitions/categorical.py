@@ -1,5 +1,7 @@
 """Categorical transitions: discrete states, and continuous states in bins."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -96,8 +98,10 @@ class AutoregressiveCategorical(AbstractTransition):
         """
         if num_bins < 3:
             raise ValueError(f"num_bins must be at least 3 (two are tails), but is {num_bins}.")
-        if not bounds[0] < bounds[1]:
-            raise ValueError(f"bounds must be (low, high) with low < high, but are {bounds}.")
+        if not -math.inf < bounds[0] < bounds[1] < math.inf:
+            raise ValueError(
+                f"bounds must be finite, (low, high) with low < high, but are {bounds}."
+            )
         key_network, key_head = jax.random.split(key)
         self.sizes = (state_size, action_size)
         self.bounds = (float(bounds[0]), float(bounds[1]))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..distributions import Censored
-from ..distributions.checks import as_float
+from ..distributions.checks import as_float, check_order
 from .base import AbstractConstant, AbstractTransition
 
 
@@ -17,8 +17,13 @@ class Bounds(AbstractConstant):
     high: Float[Array, "..."]
 
     def __init__(self, low: Any = -np.inf, high: Any = np.inf):
-        """Make bounds; infinite ones are none."""
+        """Make bounds; infinite ones are none.
+
+        Raises:
+            ValueError: bounds that are not in order.
+        """
         self.low, self.high = as_float("low", low), as_float("high", high)
+        check_order("low", self.low, "high", self.high)
 
 
 class Clipped(AbstractTransition):
