@@ -357,7 +357,7 @@ def test_a_broken_member_is_not_repaired(method):
         recalibrate(broken, FORK, method=method, key=KEY)
 
 
-@pytest.mark.parametrize("method", ["scale", "pit"])
+@pytest.mark.parametrize("method", ["scale", "pit", "conformal", "adaptive"])
 def test_classes_have_neither_spread_nor_levels(method):
     kernel = Categorical(3, 1, width=4, depth=0, key=KEY)
     with pytest.raises(TypeError, match="'weights' needs"):

@@ -132,6 +132,7 @@ def fit_adaptive(
     Arguments as for `fit_conformal`, and the `rate` of `AdaptiveLevel`.
 
     Raises:
+        TypeError: as `fit_conformal`.
         ValueError: numbers out of range, or scores of which none is finite.
     """
     scores = episode_scores(kernel, rows, level, key=key)

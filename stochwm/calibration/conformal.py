@@ -14,7 +14,7 @@ from ..distributions import SymlogNormal, symexp, symlog
 from ..distributions.censored import slack_at
 from ..transitions import AbstractTransition
 from .factors import RANGE
-from .spread import Spread, before_clipping, bounds_of, cannot
+from .spread import Spread, before_clipping, bounds_of, cannot, spread
 
 ROUNDING = 1e-9  # 0.9 * 20 must not count as a little more than 18
 
@@ -114,7 +114,11 @@ def episode_scores(
 
     @eqx.filter_jit
     def scores(kernel, *inputs):
-        one = lambda s, a, y: needed_spread(kernel(s, a), y, level)  # noqa: E731
+        def one(state, action, value):
+            prediction = kernel(state, action)
+            spread(prediction, jnp.ones(()))  # or it says why it cannot be
+            return needed_spread(prediction, value, level)
+
         return jax.vmap(one)(*inputs)
 
     inputs = (jnp.asarray(x[picked]) for x in (rows.state, rows.action, rows.next_state))
@@ -143,6 +147,7 @@ def fit_conformal(
         key: draws the step of each episode.
 
     Raises:
+        TypeError: predictions without quantiles, or that cannot be spread.
         ValueError: too few episodes for the level, or no finite factor reaches that far.
     """
     scores = episode_scores(kernel, rows, level, key=key)
