@@ -341,6 +341,18 @@ def test_finite_supports_are_scored_exactly():
     np.testing.assert_allclose(energy_score(members, value), plain, rtol=1e-6)
 
 
+def test_many_points_are_scored_as_the_cloud_they_are():
+    """By sorting: between all their jumps it would take as much memory as their square."""
+    points = np.random.default_rng(0).normal(size=(20_000, 2)).astype(np.float32)
+    value, law = jnp.array([0.1, 1.0]), UniformMixture(Deterministic(points))
+    np.testing.assert_allclose(crps(law, value), crps(points, value, fair=False), rtol=1e-6)
+    np.testing.assert_allclose(
+        threshold_weighted_crps(law, value, lower=0.5),
+        threshold_weighted_crps(points, value, lower=0.5, fair=False),
+        rtol=1e-6,
+    )
+
+
 def test_one_dimensional_energy_score_is_the_exact_crps():
     normal = FullNormal([1.0], [[2.0]])
     np.testing.assert_allclose(energy_score(normal, [0.3]), crps(normal, [0.3])[0])

@@ -31,7 +31,12 @@ NORMALS = (DiagNormal, FullNormal, DiagNormalMixture, FullNormalMixture)
 
 
 def exact_crps(prediction: Any, value: Float[Array, " dim"]) -> Float[Array, " dim"] | None:
-    """The CRPS of each marginal, or None where the family (or None) has no closed form."""
+    """The CRPS of each marginal, or None where the family (or None) has no closed form.
+
+    None for a cloud of points too, which is exact, and much quicker, once it is sorted.
+    """
+    if _is_cloud(prediction):
+        return None
     scores = []
     for part, x in independent_parts(prediction, value):
         normals, bends = _normals(part), _bends(part)
@@ -48,6 +53,8 @@ def exact_threshold_crps(
     prediction: Any, value: Array, lower: Array, upper: Array
 ) -> Float[Array, " dim"] | None:
     """The part of each CRPS that lies between thresholds `[dim]`, or None as for `exact_crps`."""
+    if _is_cloud(prediction):
+        return None
     scores = []
     for part, *ends in independent_parts(prediction, value, lower, upper):
         bends = _bends(part)
@@ -55,6 +62,10 @@ def exact_threshold_crps(
             return None
         scores.append(_between(part.cdf, *bends, *ends))
     return jnp.concatenate(scores)
+
+
+def _is_cloud(prediction: Any) -> bool:
+    return isinstance(prediction, UniformMixture) and isinstance(prediction.members, Deterministic)
 
 
 def independent_parts(prediction: Any, *arrays: Array) -> Iterator[tuple]:
