@@ -28,6 +28,7 @@ from stochwm.distributions import (
     DiagNormal,
     DiagNormalMixture,
     FullNormal,
+    Joint,
     OneHotCategoricals,
     UniformMixture,
 )
@@ -339,6 +340,17 @@ def test_finite_supports_are_scored_exactly():
     np.testing.assert_allclose(energy_score(Deterministic(points[1]), points[0]), 3.0)
     plain = energy_score(points, value, fair=False)
     np.testing.assert_allclose(energy_score(members, value), plain, rtol=1e-6)
+
+
+def test_an_ensemble_of_joints_may_have_certain_parts():
+    def make(x):
+        return Joint([Deterministic(x[None]), DiagNormal(jnp.stack([x, -x]), jnp.ones(2))])
+
+    places, value = jnp.array([0.0, 1.0, 2.0]), jnp.array([1.0, 0.5, 0.2])
+    found = crps(UniformMixture(eqx.filter_vmap(make)(places)), value)
+    np.testing.assert_allclose(found[0], crps(places[:, None], value[:1], fair=False)[0], rtol=1e-6)
+    members = DiagNormal(jnp.stack([places, -places], axis=-1), jnp.ones((3, 2)))
+    np.testing.assert_allclose(found[1:], crps(UniformMixture(members), value[1:]), rtol=1e-6)
 
 
 def test_many_points_are_scored_as_the_cloud_they_are():

@@ -22,6 +22,7 @@ from ..distributions import (
     UniformBox,
     UniformMixture,
 )
+from ..distributions.mixture import take
 
 OFFSETS = np.array([-9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0])  # where Phi is cut up
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # ... into pieces that these integrate to 1e-9
@@ -76,8 +77,8 @@ def independent_parts(prediction: Any, *arrays: Array) -> Iterator[tuple]:
     if isinstance(prediction, Joint):
         joint, parts = prediction, prediction.parts
     elif isinstance(prediction, UniformMixture) and isinstance(prediction.members, Joint):
-        joint = prediction.members
-        parts = tuple(UniformMixture(part) for part in joint.parts)
+        joint = take(prediction.members, 0)  # for its sizes: those of a stack may be others
+        parts = tuple(UniformMixture(part) for part in prediction.members.parts)
     else:
         yield (prediction, *arrays)
         return
