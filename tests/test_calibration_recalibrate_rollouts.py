@@ -22,6 +22,7 @@ from stochwm.calibration import (
     conformal_quantile,
     covered,
     episode_scores,
+    fit_adaptive,
     fit_by_step,
     fit_conformal,
     needed_spread,
@@ -309,6 +310,17 @@ def test_adaptive_level_covers_all_or_nothing_beyond_the_ends():
     nothing = all_of_it.update(jnp.array(0.0)).update(jnp.array(0.0))
     assert nothing.miss == pytest.approx(1.1)
     assert not nothing.covers(jnp.array(0.0))
+
+
+def test_adaptive_boxes_are_what_is_covered_however_wrong_the_kernel():
+    """Which is a thousand times too narrow here."""
+    rows = HOLDOUT.transitions()
+    fixed = fit_adaptive(Walk(jnp.array([1e-3 * NOISE])), rows, key=KEY)
+    state, action = jnp.zeros(1), jnp.zeros(1)
+    low, high = central_box(fixed(state, action), 0.9)
+    for value in jnp.linspace(-1.0, 1.0, 21)[:, None]:
+        inside = ((low <= value) & (value <= high)).all()
+        assert inside == fixed.level.covers(fixed.score(state, action, value))
 
 
 def test_adaptive_kernel_widens_as_the_stream_does():

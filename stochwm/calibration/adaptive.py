@@ -97,7 +97,7 @@ class Adaptive(AbstractTransition):
         low = jnp.min(jnp.where(finite, scores, jnp.inf))
         high = jnp.max(jnp.where(finite, scores, -jnp.inf))
         factor = jnp.clip(jax.lax.stop_gradient(self.level.reach()), low, high)
-        return spread(self.kernel(state, action), jnp.clip(factor, 1 / RANGE, RANGE))
+        return spread(self.kernel(state, action), jnp.maximum(factor, 1 / RANGE))
 
     def score(
         self,
