@@ -250,6 +250,27 @@ def test_martingale_of_episodes_keeps_the_promise_where_villes_does_not():
     assert np.mean((fresh.statistic > math.log(1 / 0.1)).any(axis=1)) > 0.2
 
 
+@pytest.mark.parametrize(("allowance", "rate"), [(0.1, 0.3), (0.5, 0.1)])
+def test_what_ties_with_the_threshold_is_no_alarm_in_any_program(allowance, rate):
+    """Worlds of few outcomes: many share the order statistic, which is rounded elsewhere.
+
+    Of the episodes that set a threshold, `rate (n + 1) - 1` exceed it at most.
+    """
+    atoms = np.log([4.0, 1.7, 3.1]).astype("float32")
+    surprises = atoms[np.random.default_rng(0).integers(3, size=(200, 6))]
+    which = np.repeat(np.arange(200), 6)
+    detector = Cusum.fit(
+        surprises.ravel(), which, horizon=6, false_alarm=rate, allowance=allowance
+    )
+    rest = surprises[40:]
+    as_constant = jax.jit(jax.vmap(lambda series: detector.watch(series).statistic))(rest)
+    numbers = [float(x) for x in (detector.mean, detector.std, detector.allowance)]
+    doubly = np.stack([cusum_in_numpy(series.astype(float), *numbers) for series in rest])
+    for statistic in (as_constant, all_by_one(detector, rest).statistic, doubly):
+        above = np.max(statistic, axis=1) > float(detector.threshold)
+        assert rate * 161 - 1 - 20 < above.sum() <= rate * 161 - 1
+
+
 def test_p_values_are_independent_and_uniform_for_any_number_of_steps():
     """Ranks among a reference alone are not: given 30 numbers, each rank errs in the same way."""
     rng = np.random.default_rng(5)
@@ -380,6 +401,7 @@ FITS = [
     lambda *args, **options: ConformalMartingale.fit_episodes(*args, **options, key=KEY),
 ]
 RISES, EACH = np.arange(92.0) % 7, np.repeat(np.arange(23), 4)
+SEVENTH = np.repeat(np.arange(40), 7)  # of the first, a sum of 0.7 is rounded
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -420,6 +442,7 @@ def test_as_many_episodes_are_enough_as_the_error_says(false_alarm):
         (lambda: Cusum(0, 1, [1.0]), ValueError, "threshold"),
         (lambda: Cusum(math.nan, 1, 1), ValueError, "mean"),
         (lambda: Cusum.fit(np.ones(92), EACH, horizon=4), ValueError, "vary"),
+        (lambda: Cusum.fit(np.full(280, 0.7), SEVENTH, horizon=7), ValueError, "vary"),
         (lambda: Cusum(0, 1, 1).watch(1.0), ValueError, "time"),
         (lambda: Cusum(0, 1, 1).step(jnp.zeros(()), np.ones(2)), ValueError, "one number"),
         (lambda: ConformalMartingale([], 1, key=KEY), ValueError, "surprise must be"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..distributions.checks import as_float, check_finite, check_positive
@@ -80,7 +81,8 @@ class Cusum(AbstractDetector):
         """
         pilot, rest = pilot_and_rest(by_episode(surprise, episode, horizon), false_alarm)
         usual = pilot.surprise[pilot.mask]
-        if not usual.std() > 0:
+        # Below the resolution of float32 the spread is rounding noise.
+        if not usual.std() > 1e-7 * np.abs(usual).max():
             raise ValueError(f"surprise must vary, but is {usual[0]} all along the first episodes.")
         made = cls(usual.mean(), usual.std(), 0.0, allowance=allowance)
         threshold = as_float("threshold", episode_threshold(made, rest, false_alarm))

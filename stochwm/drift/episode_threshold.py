@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..calibration import conformal_quantile, fewest_scores
 from .detector import AbstractDetector
+from .rehearsal import raised
 
 PILOT = 5  # one in so many episodes makes the statistic, the others its threshold
 
@@ -109,13 +110,14 @@ def episode_threshold(
 
     Split conformal prediction of the largest statistic of an episode: the
     `ceil((n + 1)(1 - false_alarm))`-th smallest of those of n episodes. It holds whatever depends
-    on what inside an episode.
+    on what inside an episode. What ties with it is no alarm in another program either, see
+    `raised`.
     """
-    largest = _largest(detector, *map(jnp.asarray, series))
-    return conformal_quantile(largest, 1 - false_alarm)
+    statistic = np.asarray(_statistics(detector, *map(jnp.asarray, series)))
+    return raised(conformal_quantile(statistic.max(axis=1), 1 - false_alarm), statistic)
 
 
 @eqx.filter_jit
-def _largest(detector, surprise, mask) -> Array:
-    watched = jax.vmap(detector.watch)(surprise)
-    return jnp.max(jnp.where(mask, watched.statistic, -jnp.inf), axis=1)
+def _statistics(detector, surprise, mask) -> Float[Array, "episodes horizon"]:
+    """What each detector compares after each step, -inf after the end of an episode."""
+    return jnp.where(mask, jax.vmap(detector.watch)(surprise).statistic, -jnp.inf)
