@@ -259,9 +259,7 @@ def test_what_ties_with_the_threshold_is_no_alarm_in_any_program(allowance, rate
     atoms = np.log([4.0, 1.7, 3.1]).astype("float32")
     surprises = atoms[np.random.default_rng(0).integers(3, size=(200, 6))]
     which = np.repeat(np.arange(200), 6)
-    detector = Cusum.fit(
-        surprises.ravel(), which, horizon=6, false_alarm=rate, allowance=allowance
-    )
+    detector = Cusum.fit(surprises.ravel(), which, horizon=6, false_alarm=rate, allowance=allowance)
     rest = surprises[40:]
     as_constant = jax.jit(jax.vmap(lambda series: detector.watch(series).statistic))(rest)
     numbers = [float(x) for x in (detector.mean, detector.std, detector.allowance)]
@@ -269,6 +267,19 @@ def test_what_ties_with_the_threshold_is_no_alarm_in_any_program(allowance, rate
     for statistic in (as_constant, all_by_one(detector, rest).statistic, doubly):
         above = np.max(statistic, axis=1) > float(detector.threshold)
         assert rate * 161 - 1 - 20 < above.sum() <= rate * 161 - 1
+
+
+def test_a_surprise_that_is_rounded_otherwise_is_the_same_surprise():
+    """Of three outcomes, watched by a program whose last bits are others than the reference's."""
+    atoms = np.log([4.0, 1.7, 3.1]).astype("float32")
+    rng = np.random.default_rng(0)
+    detector = ConformalMartingale.fit(atoms[rng.integers(3, size=200)], key=KEY)
+    series = atoms[rng.integers(3, size=60)]
+    for to in (-np.inf, np.inf):
+        otherwise = np.nextafter(np.nextafter(series, np.float32(to)), np.float32(to))
+        for now, then in zip(detector.watch(otherwise), detector.watch(series), strict=True):
+            np.testing.assert_array_equal(now, then)
+    assert not detector.watch(series).flagged.any()
 
 
 def test_p_values_are_independent_and_uniform_for_any_number_of_steps():

@@ -21,6 +21,7 @@ from .episode_threshold import (
 
 POWERS = (0.25, 0.5, 1.0, 2.0, 4.0)  # below 1: bets on more surprise; 1: none; above: on less
 JUMP = 0.01  # share of the capital that is dealt anew each step
+BITS = 12  # of a surprise, which count: the last ones are rounded otherwise in another program
 
 
 class Bets(eqx.Module):
@@ -39,7 +40,9 @@ class ConformalMartingale(AbstractDetector):
     The p-value of a step is the rank of its surprise among the reference and all surprises before
     it, ties broken at random: if all of these are exchangeable, p-values are independent and
     uniform (Vovk, Nouretdinov & Gammerman 2003, "Testing exchangeability on-line"). Surprises
-    between the same two neighbours of the reference count as ties, so that memory does not grow.
+    between the same two neighbours of the reference count as ties, so that memory does not grow, as
+    do those that agree in their first 12 bits (1 in 4,000): where few outcomes are possible, all
+    that share a surprise would else be told from the reference by how another program rounds.
 
     Five players bet `power * p^(power - 1)`, the power martingales of that paper; each step a
     hundredth of all they have is dealt anew in equal parts (the Simple Jumper of Vovk et al. 2021,
@@ -59,7 +62,7 @@ class ConformalMartingale(AbstractDetector):
     """
 
     reference: Float[Array, " reference"]
-    """Surprises of the unchanged world."""
+    """Surprises of the unchanged world, to 12 bits."""
     ties: Float[Array, " reference"]
     """Random numbers that rank equal surprises."""
     threshold: Float[Array, ""]
@@ -78,7 +81,7 @@ class ConformalMartingale(AbstractDetector):
         Raises:
             ValueError: another shape, or what is not finite.
         """
-        self.reference = as_float("reference", finite_surprise(reference))
+        self.reference = _coarse(as_float("reference", finite_surprise(reference)))
         self.threshold = as_float("threshold", threshold)
         if self.threshold.ndim:
             raise ValueError(f"threshold must be one number, but has shape {self.threshold.shape}.")
@@ -147,10 +150,16 @@ class ConformalMartingale(AbstractDetector):
         proportional to its count (every place in an order is equally likely): that makes the
         p-value uniform, whatever came before.
         """
-        surprise = jnp.where(jnp.isnan(surprise), jnp.inf, surprise)
+        surprise = _coarse(jnp.where(jnp.isnan(surprise), jnp.inf, surprise))
         draws = jax.random.uniform(jax.random.fold_in(self.key, state.steps), (2,), surprise.dtype)
         equal = (self.reference == surprise) & (self.ties < draws[0])
         gap = jnp.sum((self.reference < surprise) | equal)
         above = jnp.sum(jnp.where(jnp.arange(state.counts.shape[0]) > gap, state.counts, 0.0))
         p = (above + (1 - draws[1]) * state.counts[gap]) / jnp.sum(state.counts)
         return state.counts.at[gap].add(1.0), p
+
+
+def _coarse(surprise: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same function of all, so that what was exchangeable is so."""
+    exponent = jnp.finfo(surprise.dtype).nexp
+    return jax.lax.reduce_precision(surprise, exponent_bits=exponent, mantissa_bits=BITS)
