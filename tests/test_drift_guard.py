@@ -377,6 +377,37 @@ def test_a_measure_that_is_no_number_is_refused():
         fitted(world(), lambda prediction: prediction.mean())
     with pytest.raises(ValueError, match="the measure is NaN in episode 0, 1 steps after"):
         fitted(world(), lambda prediction: jnp.nan * jnp.sum(prediction.mean()))
+    with pytest.raises(ValueError, match="the measure is -inf in episode 0, 1 steps after"):
+        fitted(world(), lambda prediction: jnp.log(0.0 * jnp.sum(prediction.mean())))
+
+
+class Breaks(AbstractTransition):
+    """Right up to 0, and infinite from there on."""
+
+    def __call__(self, state: Float[Array, " 1"], action: Float[Array, " 1"]) -> DiagNormal:
+        return DiagNormal(jnp.where(state > 0, jnp.inf, state + action), jnp.full(1, NOISE))
+
+
+def test_what_comes_is_outside_of_a_cloud_that_is_broken():
+    """By a measure that does not see it: no step of such a cloud may pass for none."""
+    rehearsal = rehearse(
+        Markov(Breaks()),
+        real_episodes(100, 4),
+        total_variance_of_one,
+        cumulative=False,
+        horizon=HORIZON,
+        key=KEY,
+        num_particles=8,
+    )
+    assert np.mean(rehearsal.level == 1) > 0.2
+    assert np.isfinite(rehearsal.level).all()
+    assert np.isinf(rehearsal.distance[rehearsal.level == 1]).all()
+    assert Coverage(horizon=HORIZON).threshold(rehearsal) == -math.inf
+
+
+def total_variance_of_one(prediction):
+    """Of a prediction that is no ensemble's."""
+    return jnp.sum(prediction.variance())
 
 
 @pytest.mark.parametrize("most", [8, 1])

@@ -29,7 +29,7 @@ class Rehearsal(NamedTuple):
     episode it stays as it is."""
     level: Float[np.ndarray, "episodes horizon"]
     """Mass of the smallest region of the model's cloud that reaches what really came, in (0, 1);
-    NaN after the end of an episode."""
+    1 where the cloud is not finite, NaN after the end of an episode."""
     distance: Float[np.ndarray, "episodes horizon"] | None = None
     """Energy distance of the model's cloud to what really came, in units of the observations;
     infinite where the cloud is not finite, NaN after the end of an episode."""
@@ -94,7 +94,7 @@ def rehearse(
     Raises:
         TypeError: `measure` does not take what the model predicts.
         ValueError: a model of other spaces, a horizon below 1, fewer than two particles, a measure
-            that returns NaN or no scalar, or one of disagreement where there is one member.
+            that returns NaN, -inf or no scalar, or one of disagreement where there is one member.
     """
     if horizon < 1 or num_particles < 2:
         raise ValueError(
@@ -109,15 +109,19 @@ def rehearse(
     rows = jax.tree.map(jnp.asarray, (states, starts.action, starts.future, keys))
     unit = jnp.asarray(units_of(episodes) if unit is None else unit, float)
     values, level, distance, spread = _imagined(model, measure, unit, rows, num_particles)
-    values = np.where(starts.mask[:, None], np.asarray(values, float), -np.inf)
-    if np.isnan(values).any():
-        episode, _, step = (int(i) for i in np.argwhere(np.isnan(values))[0])
+    values = np.where(starts.mask[:, None], np.asarray(values, float), np.inf)
+    broken = np.isnan(values) | np.isneginf(values)
+    if broken.any():
+        episode, particle, step = (int(i) for i in np.argwhere(broken)[0])
+        what = "NaN" if np.isnan(values[episode, particle, step]) else "-inf"
         raise ValueError(
-            f"the measure is NaN in episode {episode}, {step + 1} steps after its start: the "
+            f"the measure is {what} in episode {episode}, {step + 1} steps after its start: the "
             "measure or the model's prediction is broken there, so that no threshold can be found."
         )
+    values = np.where(starts.mask[:, None], values, -np.inf)
     distance = np.nan_to_num(np.asarray(distance, float), nan=np.inf, posinf=np.inf)
-    lasting = lambda x: np.where(starts.mask, np.asarray(x, float), np.nan)  # noqa: E731
+    level = np.nan_to_num(np.asarray(level, float), nan=1.0)  # whatever came is outside
+    lasting = lambda x: np.where(starts.mask, x, np.nan)  # noqa: E731
     spread = np.nan_to_num(np.asarray(spread, float), nan=np.inf, posinf=np.inf)
     spread = running(np.where(starts.mask, spread, -np.inf), cumulative=False)
     return Rehearsal(running(values, cumulative), lasting(level), lasting(distance), spread)
