@@ -54,3 +54,12 @@ def test_laprop_takes_tiny_gradients_at_their_size():
     for _ in range(2):
         step, state = optimizer.update(jnp.array([1e-14, -1e-14]), state, weight)
     np.testing.assert_allclose(step, [-0.5, 0.5], rtol=1e-3)
+
+
+def test_laprop_without_a_warmup_learns_at_once():
+    """A schedule of no steps would stay at the 0 that it begins with."""
+    optimizer, weight = laprop(0.5, warmup=0), jnp.ones(2)
+    step, _ = optimizer.update(jnp.array([1e-3, -1e-3]), optimizer.init(weight), weight)
+    np.testing.assert_allclose(step, [-0.5, 0.5], rtol=1e-3)
+    with pytest.raises(ValueError, match="warmup must be at least 0"):
+        laprop(0.5, warmup=-1)

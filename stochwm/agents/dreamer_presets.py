@@ -108,12 +108,23 @@ def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformat
 
     Gradients are first divided by their running size and then averaged: Adam does it the other way
     round, and is upset by a gradient that was small for long. See `clip_by_unit_norm`.
+
+    Args:
+        learning_rate: after the warm-up.
+        warmup: updates in which it rises from 0; 0 for none.
+
+    Raises:
+        ValueError: a negative warm-up.
     """
+    if warmup < 0:
+        raise ValueError(f"warmup must be at least 0 updates, but is {warmup}.")
+    # Of a schedule of no steps optax makes its first value for ever.
+    rate = optax.linear_schedule(0.0, learning_rate, warmup) if warmup else learning_rate
     steps = optax.chain(
         # In the root, a floor of 1e-20 would be one of 1e-10 for gradients.
         optax.scale_by_rms(decay=0.999, eps=1e-20, eps_in_sqrt=False, bias_correction=True),
         optax.ema(0.9, debias=True),
-        optax.scale_by_learning_rate(optax.linear_schedule(0.0, learning_rate, warmup)),
+        optax.scale_by_learning_rate(rate),
     )
     # Elementwise from here on: one long vector costs less than sixty small arrays.
     return optax.chain(clip_by_unit_norm(0.3), optax.flatten(steps))
