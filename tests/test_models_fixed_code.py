@@ -152,6 +152,20 @@ def test_dead_codes_move_to_different_vectors_and_used_ones_stay():
     np.testing.assert_array_equal(few.codebook[jnp.array([0, 2])], vectors[jnp.array([0, 0])])
 
 
+def test_few_dead_codes_of_many_get_different_vectors_of_a_small_batch():
+    code, usage = FixedCode(64, 2, key=KEY), CodeUsage(64)
+    dead = jnp.arange(64) % 9 == 4
+    usage = eqx.tree_at(lambda u: u.idle, usage, jnp.where(dead, 99, 0))
+    vectors = jnp.arange(16.0).reshape(8, 2) + 100
+    seen = set()
+    for seed in range(8):
+        moved, _ = reset_dead(code, usage, vectors, key=jax.random.key(seed))
+        rows = [tuple(row) for row in np.asarray(moved.codebook[dead])]
+        assert len(set(rows)) == len(rows) == 7
+        seen |= set(rows)
+    assert seen == {tuple(v) for v in np.asarray(vectors)}
+
+
 def test_impossible_resets_are_refused():
     code, usage = FixedCode(4, 2, key=KEY), CodeUsage(4)
     with pytest.raises(ValueError, match="unused_for must be at least 1, but is 0"):

@@ -158,13 +158,15 @@ def reset_dead(
     Raises:
         ValueError: `unused_for` is below 1, or vectors of another size.
     """
-    codes, dim = code.codebook.shape
+    dim = code.codebook.shape[1]
     if unused_for < 1:
         raise ValueError(f"unused_for must be at least 1, but is {unused_for}.")
     if vectors.ndim != 2 or vectors.shape[0] < 1 or vectors.shape[1] != dim:
         raise ValueError(f"vectors must have shape [batch, {dim}], but have {vectors.shape}.")
-    drawn = jax.random.choice(key, vectors, (codes,), replace=vectors.shape[0] < codes)
     dead = usage.idle >= unused_for
+    # The dead ones are counted: those that share a vector would be one code, and one of them idle.
+    order = jax.random.permutation(key, vectors.shape[0])
+    drawn = vectors[order[(jnp.cumsum(dead) - 1) % vectors.shape[0]]]
     codebook = jnp.where(dead[:, None], jax.lax.stop_gradient(drawn), code.codebook)
     idle = jnp.where(dead, 0, usage.idle)
     return (
