@@ -39,7 +39,7 @@ class BlockGRU(eqx.Module):
             key: for the initial weights.
 
         Raises:
-            ValueError: `size` or `width` is not a multiple of `blocks`.
+            ValueError: `size` is not a multiple of `blocks`.
         """
         if blocks < 1 or size % blocks:
             raise ValueError(f"size must be a multiple of blocks={blocks}, but is {size}.")
