@@ -145,6 +145,9 @@ def test_slow_critics_follow():
     every = SlowCritic(every=3)
     moved = [float(every.follow(slow, fast, jnp.asarray(i))["w"][0]) for i in range(6)]
     assert moved == [0, 0, 1, 0, 0, 1]
+    for impossible in ({"rate": 1.5}, {"every": 0}, {"pull": -1.0}):
+        with pytest.raises(ValueError, match=next(iter(impossible))):
+            SlowCritic(**impossible)
 
 
 # --- sources ----------------------------------------------------------------------------------

@@ -136,12 +136,15 @@ def test_impossible_choices_are_refused(changed, message):
     [
         *((TINY, name, 0) for name in ("batch_size", "num_envs", "width", "patch")),
         (TINY, "horizon", 0.5),
+        *((TINY, "observation_scale", scale) for scale in (0.0, -0.1, float("inf"))),
+        (TINY, "replay_critic", -0.3),
         *((PPO, name, 0) for name in ("num_envs", "rollout", "minibatches", "epochs", "width")),
         (PPO, "rollout", 1),
         (PPO, "minibatches", 31),
         (PPO, "gamma", float("nan")),
         (PPO, "gamma", 1.5),
         (PPO, "learning_rate", -1e-3),
+        (PPO, "clip", -0.2),
         (TINY, "learning_rate", float("nan")),
     ],
 )

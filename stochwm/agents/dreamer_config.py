@@ -95,8 +95,11 @@ class DreamerConfig:
         """Refuse impossible numbers before anything is collected."""
         counts = ("deter", "width", "blocks", "prior_heads", "patch", "imagined_steps")
         counts += ("batch_size", "num_envs", "capacity", "horizon")
-        check_numbers(self, **dict.fromkeys(counts, 1), depth=0, learning_rate=0)
+        check_numbers(self, **dict.fromkeys(counts, 1), depth=0, learning_rate=0, replay_critic=0)
         check_shares(self, "lambda_", "unimix")
+        scale = self.observation_scale
+        if not 0 < scale < math.inf:
+            raise ValueError(f"observation_scale must be positive and finite, but is {scale}.")
         least = 2 if self.replay_critic > 0 else 1
         if min(self.starts_per_sequence, self.sequence_length) < least:
             raise ValueError(

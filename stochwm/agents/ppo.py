@@ -73,7 +73,7 @@ class PPOConfig:
         """Refuse impossible numbers before anything is collected."""
         counts = dict.fromkeys(("width", "num_envs", "epochs", "minibatches"), 1)
         # Of a rollout, the last row only says what the row before it led to.
-        check_numbers(self, **counts, depth=0, rollout=2, learning_rate=0, max_norm=0)
+        check_numbers(self, **counts, depth=0, rollout=2, learning_rate=0, max_norm=0, clip=0)
         check_shares(self, "gamma", "lambda_")
         rows = self.num_envs * (self.rollout - 1)
         if self.minibatches > rows:

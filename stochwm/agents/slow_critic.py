@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from .numbers import check_numbers, check_shares
+
 _Critic = TypeVar("_Critic")
 
 
@@ -26,6 +28,11 @@ class SlowCritic(eqx.Module):
     """Weight of the loss that draws the critic towards it."""
     bootstraps: bool = eqx.field(static=True, default=False)
     """Whether returns are made of its values."""
+
+    def __check_init__(self):
+        """Refuse numbers with which it would not follow."""
+        check_numbers(self, every=1, pull=0)
+        check_shares(self, "rate")
 
     def follow(self, slow: _Critic, critic: _Critic, updates: Int[Array, ""]) -> _Critic:
         """The slow critic after update number `updates`, counted from 0."""
