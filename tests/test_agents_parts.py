@@ -1,5 +1,6 @@
 """The parts that agents share: returns, replay, actors, sources of steps."""
 
+import dataclasses
 from typing import ClassVar
 
 import gymnasium as gym
@@ -30,7 +31,7 @@ from stochwm.agents.source import picture_shape
 from stochwm.data import flat_space
 from stochwm.distributions import Deterministic
 from stochwm.drift import MutualInformation
-from stochwm.envs import AbstractWorld, Curtain, WorldEnv
+from stochwm.envs import AbstractWorld, Curtain, Doors, WorldEnv
 
 KEY = jax.random.key(0)
 
@@ -118,6 +119,30 @@ def test_random_keys_are_choices():
     asked = lambda seed: choices_of(MutualInformation(key=jax.random.key(seed)))  # noqa: E731
     assert asked(0) == asked(0)
     assert differences(asked(0), asked(9)).startswith("key ")
+
+
+@dataclasses.dataclass
+class Maker:
+    """Makes environments of so many stages."""
+
+    stages: int
+
+    def make(self):
+        return WorldEnv(Doors(self.stages, 2))
+
+
+def test_methods_hold_on_to_what_they_are_of():
+    asked = lambda stages: choices_of({"env": Maker(stages).make})  # noqa: E731
+    assert asked(1) == asked(1)
+    assert differences(asked(1), asked(2)) == "env.self.stages 1, not 2"
+
+
+def test_a_function_that_calls_itself_is_a_choice():
+    def make(left: int = 3):
+        return make(left - 1) if left else None
+
+    (name,) = set(choices_of({"env": make}).values())
+    assert name.endswith("make")
 
 
 # --- actors and critics -----------------------------------------------------------------------

@@ -15,19 +15,25 @@ Choice = str | int | float | bool | None
 SHOWN = 3
 
 
-def choices_of(value: Any, name: str = "") -> dict[str, Choice]:
+def choices_of(value: Any, name: str = "", within: tuple[Any, ...] = ()) -> dict[str, Choice]:
     """Every choice inside a value by its dotted name, as JSON can hold it.
 
-    Dataclasses, dicts, lists, partial functions, and functions that hold on to values are taken
-    apart; other functions and classes stand for themselves by their names, arrays and
+    Dataclasses, dicts, lists, partial functions, methods, and functions that hold on to values are
+    taken apart; other functions and classes stand for themselves by their names, arrays and
     random keys by a checksum. Of what a function does nothing is seen: two versions of one name are
     the same choice.
+
+    Args:
+        value: what was chosen.
+        name: of it, for the names of its parts.
+        within: what it is a part of: a function that calls itself holds on to itself.
     """
-    parts = _parts(value)
+    parts = None if any(value is outer for outer in within) else _parts(value)
     if parts is None:
         return {name: _leaf(value)}
     joined = ((f"{name}.{key}" if name else str(key), part) for key, part in parts.items())
-    return {k: choice for path, part in joined for k, choice in choices_of(part, path).items()}
+    within = (*within, value)
+    return {k: v for path, part in joined for k, v in choices_of(part, path, within).items()}
 
 
 def differences(kept: dict[str, Choice], asked: dict[str, Choice]) -> str:
@@ -52,6 +58,8 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
         return dict(enumerate(value))
     if isinstance(value, partial):
         return {"function": value.func} | dict(enumerate(value.args)) | value.keywords
+    if inspect.ismethod(value):
+        return {"function": value.__func__, "self": value.__self__}
     held = inspect.getclosurevars(value).nonlocals if inspect.isfunction(value) else {}
     return {"function": _name(value), **held} if held else None
 
