@@ -12,6 +12,7 @@ from stochwm.data import Windows
 from stochwm.distributions import Deterministic
 from stochwm.training import (
     fit,
+    negative_elbo,
     negative_log_likelihood,
     rollout_energy,
     rollout_likelihood,
@@ -69,7 +70,15 @@ def test_smoothed_likelihood_sees_target_and_prediction_through_the_same_noise()
 
 
 @pytest.mark.parametrize("noise", [np.nan, np.inf, -1.0, [0.1, -0.1]])
-@pytest.mark.parametrize("make", [negative_log_likelihood, smoothed_likelihood, rollout_likelihood])
+@pytest.mark.parametrize(
+    "make",
+    [
+        negative_log_likelihood,
+        smoothed_likelihood,
+        rollout_likelihood,
+        lambda noise: negative_elbo(noise=noise),
+    ],
+)
 def test_impossible_noise_is_refused(make, noise):
     with pytest.raises(ValueError, match="noise must"):
         make(noise)
@@ -84,6 +93,7 @@ def test_noise_and_scale_of_another_size_are_refused(size):
         (negative_log_likelihood, two),
         (smoothed_likelihood, two),
         (rollout_likelihood, WINDOW),
+        (lambda noise: negative_elbo(noise=noise), two),
         (lambda scale: rollout_energy(2, scale), WINDOW),
     ):
         with pytest.raises(ValueError, match=r"one a dimension of the state, \[2\]"):

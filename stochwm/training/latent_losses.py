@@ -3,13 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..transitions import view_latents
 from .expectations import Expectation, leave_one_out
 from .kl import Divergence, plain_kl
-from .losses import Loss
+from .losses import Loss, blur
 
 
 def negative_elbo(
@@ -35,13 +34,15 @@ def negative_elbo(
 
     Returns:
         A loss over `Transitions` rows, for a `DiscreteLatent`, alone or `Standardised`.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
     """
-    noise = jnp.asarray(noise, float)
+    blurred = blur(noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         key_noise, key_codes = jax.random.split(key)
-        target = example.next_state
-        target = target + noise * jax.random.normal(key_noise, target.shape)
+        target = blurred(example.next_state, key_noise)
         view = view_latents(model, example.state, example.action, target)
         likelihood = expectation(
             view.posterior, view.log_likelihood, key=key_codes, num_samples=num_samples

@@ -31,10 +31,10 @@ def negative_log_likelihood(noise: Any = 0.0) -> Loss:
         ValueError: a noise that is NaN, infinite or negative, or, when the loss is called, of
             another size than the state.
     """
-    blur = _blur(noise)
+    blurred = blur(noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
-        target = blur(example.next_state, key)
+        target = blurred(example.next_state, key)
         return -model(example.state, example.action).log_prob(target)
 
     return loss
@@ -59,11 +59,11 @@ def smoothed_likelihood(noise: Any) -> Loss:
         ValueError: a noise that is not positive and finite, or, when the loss is called, of
             another size than the state.
     """
-    blur, noise = _blur(noise), as_float("noise", noise)
+    blurred, noise = blur(noise), as_float("noise", noise)
     check_positive("noise", noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
-        target = blur(example.next_state, key)
+        target = blurred(example.next_state, key)
         return -model(example.state, example.action).smoothed(noise).log_prob(target)
 
     return loss
@@ -85,14 +85,14 @@ def rollout_likelihood(noise: Any = 0.0) -> Loss:
     Raises:
         ValueError: as `negative_log_likelihood`.
     """
-    blur = _blur(noise)
+    blurred = blur(noise)
 
     def loss(model: Any, example: Any, *, key: PRNGKeyArray) -> Float[Array, ""]:
         def step(imagined, inputs):
             action, target, key = inputs
             key_noise, key_draw = jax.random.split(key)
             prediction = model(imagined, action)
-            score = -prediction.log_prob(blur(target, key_noise))
+            score = -prediction.log_prob(blurred(target, key_noise))
             return prediction.sample(seed=key_draw), score
 
         keys = jax.random.split(key, example.action.shape[0])
@@ -146,19 +146,19 @@ def rollout_energy(num_particles: int = 16, scale: Any = 1.0) -> Loss:
     return loss
 
 
-def _blur(noise: Any) -> Callable[[Array, PRNGKeyArray], Array]:
+def blur(noise: Any) -> Callable[[Array, PRNGKeyArray], Array]:
     """`(target, key) -> target + e` with e ~ N(0, diag noise^2); no noise is not drawn."""
     known = np.asarray(noise, float)  # in numpy: a loss may be made where another is traced
     if not (np.isfinite(known) & (known >= 0)).all():
         raise ValueError(f"noise must be finite and not negative, but is {noise}.")
 
-    def blur(target, key):
+    def blurred(target, key):
         _check_size("noise", known, target)
         if not known.any():
             return target
         return target + jnp.asarray(known, float) * jax.random.normal(key, target.shape)
 
-    return blur
+    return blurred
 
 
 def _check_size(name: str, value: Array | np.ndarray, state: Any) -> None:
