@@ -261,6 +261,19 @@ def test_one_particle_is_trusted_too_long_from_where_it_is_too_far():
     np.testing.assert_allclose(threshold, values[1], rtol=1e-4)
 
 
+def test_what_is_too_far_where_the_guard_sees_infinity_is_not_trusted():
+    """A threshold of infinity would be reached by it, and trust what has exploded."""
+    rehearsal = leaving(60, 0)
+    far = rehearsal.distance > 10.0
+    exploded = np.where(far[:, None], np.inf, np.minimum(rehearsal.statistic, 1.0))
+    rehearsal = rehearsal._replace(statistic=exploded)
+    promise = Accuracy(10.0, horizon=40)
+    trusted = np.sum(exploded <= promise.threshold(rehearsal), axis=-1)
+    np.testing.assert_array_equal(
+        trusted, np.broadcast_to(promise.near(rehearsal)[:, None], (60, 4))
+    )
+
+
 def test_a_distance_that_never_is_too_large_is_trusted_for_good():
     rehearsal = leaving(60, 0)
     assert Accuracy(1e6, horizon=40).threshold(rehearsal) == math.inf

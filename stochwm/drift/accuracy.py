@@ -57,14 +57,13 @@ class Accuracy(AbstractPromise):
                 f"{self.rate}, but has {episodes}: hold out more, or allow a higher rate."
             )
         # A particle is trusted too long from the value on that it has where it is too far away.
-        too_long = np.full((episodes, particles), np.inf)
         near = self.near(rehearsal)
         left = near < rehearsal.horizon
-        too_long[left] = rehearsal.statistic[left, :, near[left]]
-        too_long = np.where(np.isnan(too_long), np.inf, too_long)  # a guard never trusts NaN
-        first = np.sort(too_long, axis=None)[allowed]
-        if np.isinf(first):
+        too_long = rehearsal.statistic[left, :, near[left]]
+        too_long = np.sort(too_long[~np.isnan(too_long)])  # a guard never trusts NaN
+        if len(too_long) <= allowed:
             return math.inf
+        first = too_long[allowed]
         # Below it, and by more than the last bits, in which another program may differ.
         below = float(np.nextafter(np.float32(first), np.float32(-np.inf)))
         return min(below, -raised(-float(first), rehearsal.statistic))
