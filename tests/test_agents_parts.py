@@ -61,6 +61,13 @@ def test_lambda_returns(lambda_):
         np.testing.assert_allclose(found[0], whole, rtol=1e-5)
 
 
+def test_rewards_may_be_whole_numbers():
+    """Of whose kind lambda would be 0."""
+    reward, discount, value = jnp.array([1, 0, 2]), jnp.full(3, 0.9), jnp.array([0.5, -1.0, 3.0])
+    expected = slow_returns(*map(np.asarray, (reward, discount, value)), np.full(3, 0.7))
+    np.testing.assert_allclose(lambda_returns(reward, discount, value, 0.7), expected, rtol=1e-5)
+
+
 def test_a_cut_bootstraps_and_a_terminal_state_does_not():
     """State 2 is the last of its episode: truncated, then terminal. What follows is of another."""
     reward, value = jnp.array([1.0, 1.0, 100.0]), jnp.array([0.0, 7.0, 50.0])

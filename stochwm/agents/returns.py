@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
+
+from ..distributions.checks import as_float
 
 
 def lambda_returns(
-    reward: Float[Array, " time"],
+    reward: Num[Array, " time"],
     discount: Float[Array, " time"],
     value: Float[Array, " time"],
     lambda_: Float[Array, " time"] | float,
@@ -27,6 +29,8 @@ def lambda_returns(
     Returns:
         the returns of the states 0 to T - 1.
     """
+    # As a float, whatever rewards are: lambda would be 0 among whole numbers.
+    reward = as_float("reward", reward)
     lambda_ = jnp.broadcast_to(jnp.asarray(lambda_, reward.dtype), reward.shape)
 
     def step(following, inputs):
