@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from jaxtyping import Array, Float
 
+from stochwm.calibration import PitMapped, QuantileMap
 from stochwm.data import Episodes, FlatSpace, flat_space
 from stochwm.distributions import DiagNormal
 from stochwm.drift import DriftGuard, epistemic_variance
@@ -156,6 +157,25 @@ def test_steps_follow_the_law_and_end_as_often_as_it_says():
     assert not truncated.any()
     assert "epistemic" not in info
     np.testing.assert_allclose(info["aleatoric"], law.variance().sum(), rtol=1e-4)
+
+
+class Recoded(AbstractTransition):
+    """As `recalibrate` makes it of an ensemble."""
+
+    kernel: AbstractTransition
+    level_map: QuantileMap
+
+    def __call__(self, state, action):
+        return PitMapped(self.kernel(state, action), self.level_map)
+
+
+def test_members_of_a_recalibrated_ensemble_disagree_as_they_did():
+    levels = QuantileMap.fit(np.random.default_rng(0).uniform(size=(64, 1)) ** 2)
+    env = DreamEnv(Recoded(model().kernel, levels), STARTS, **SPACES, max_steps=2)
+    before, _ = env.reset(seed=0)
+    info = env.step(np.ones(1, np.float32))[4]
+    np.testing.assert_allclose(info["epistemic"], np.var(PULLS) * before[0] ** 2, rtol=1e-4)
+    np.testing.assert_allclose(info["aleatoric"], 0.1**2, rtol=1e-4)
 
 
 def test_it_is_truncated_exactly_when_the_guard_says_so():

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from .._guard import AbstractGuard
 from .._rollout import last_state, make_step, start_carry, step_keys
-from ..calibration import start_states
+from ..calibration import PitMapped, start_states
 from ..data import Episodes, check_spaces
 from ..distributions import (
     AbstractDistribution,
@@ -134,6 +134,8 @@ def variances(prediction: AbstractSampler) -> dict[str, Float[Array, ""]]:
     """The traces of the variance split, as far as they are known in closed form."""
     if isinstance(prediction, LatentStateDistribution):
         prediction = prediction.stoch
+    if isinstance(prediction, PitMapped) and isinstance(prediction.base, UniformMixture):
+        prediction = prediction.base  # its members disagree as they did before it was recoded
     try:
         if isinstance(prediction, UniformMixture):
             mean, variance = moments_of(prediction)
