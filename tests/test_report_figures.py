@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stochwm import report
+from stochwm.calibration import PitHistogram
 from stochwm.report import clouds, style
 
 pytest.importorskip("matplotlib")
@@ -58,6 +59,23 @@ def test_a_long_headline_stays_inside_the_figure():
     assert headline.get_text().split() == title.split()
     assert 2 <= len(headline.get_text().splitlines()) <= 3
     assert headline.get_window_extent().x1 <= figure.bbox.width
+
+
+def test_long_names_of_dimensions_stay_beside_their_rows():
+    names = ["position along the track in metres", "angular velocity of the pole", "short"]
+    shares = np.full((10, 3), 0.1)
+    flat = PitHistogram(np.linspace(0, 1, 11), shares, shares, shares)
+    for figure in (
+        report.fan_chart({"model": fork(50)}, fork(3), names=names),
+        report.pit_histograms({"model": flat}, names=names),
+    ):
+        figure.canvas.draw()
+        labels = [axes.yaxis.label for axes in figure.axes]
+        assert [label.get_text().replace("\n", " ") for label in labels] == names
+        boxes = [label.get_window_extent() for label in labels]
+        for above, below in zip(boxes, boxes[1:], strict=False):
+            assert above.y0 > below.y1
+        assert boxes[0].y1 <= figure.bbox.height
 
 
 # --- fan chart --------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def dream_video(
     for axes, (label, draw) in zip(charts, rows, strict=True):
         axes.axvspan(-0.5, seen - 0.5, color=_SEEN, zorder=0)
         draw(axes)
-        axes.set_ylabel(label)
+        style.name_row(axes, label)
         axes.set_xlim(-0.5, len(real_reward) - 0.5)
     charts[-1].set_xlabel("step of the episode (grey: shown to the model; then it dreams)")
     style.whole_numbers(charts[-1])

@@ -62,7 +62,7 @@ def fan_chart(
     tints = style.colours(particles)
     for row, dim in zip(panels, rows, strict=True):
         draw_row(row, {k: v[..., dim] for k, v in particles.items()}, real[..., dim], tints)
-        row[0].set_ylabel(names[dim])
+        style.name_row(row[0], names[dim])
     for axes, label in zip(panels[0], particles, strict=True):
         axes.set_title(label, color=tints[label])
     for axes in panels[-1]:

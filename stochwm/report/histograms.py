@@ -113,7 +113,7 @@ def _draw_grid(
     for line, (name, row) in zip(grid, rows.items(), strict=True):
         for axes, (column, histogram) in zip(line, row.items(), strict=True):
             highest = max(highest, _draw_bars(axes, histogram, column))
-        line[0].set_ylabel(name)
+        style.name_row(line[0], name, letters=13)
     for axes, column in zip(grid[0], columns, strict=True):
         axes.set_title(column)
     for axes in grid[-1]:

@@ -7,6 +7,7 @@ and never opens a window.
 import contextlib
 import functools
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -198,6 +199,11 @@ def titled(figure: "matplotlib.figure.Figure", title: str) -> None:
         else:
             lines.append(word)
     headline.set_text("\n".join(lines))
+
+
+def name_row(axes: "matplotlib.axes.Axes", name: str, letters: int = 18) -> None:
+    """The label of a row of panels, in as many lines as keep it out of the rows beside it."""
+    axes.set_ylabel(textwrap.fill(name, letters, break_long_words=False))
 
 
 def legend_below(figure: "matplotlib.figure.Figure", handles: list, columns: int = 4) -> None:
