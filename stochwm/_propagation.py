@@ -13,6 +13,7 @@ from ._rollout import (
     Policy,
     Trajectory,
     check_finite,
+    check_policy,
     identity,
     kept,
     last_state,
@@ -259,6 +260,7 @@ def _keys_by_step(keys, length):
 
 def _vmapped_step(model, policy, save, record, guard=None):
     """One step of each particle, `(carries, keys) -> (carries, rows)`; see `step_keys`."""
+    check_policy(policy)
     act = lambda state, keys: policy(state, key=keys[0])  # noqa: E731
     draw = lambda keys: keys[1]  # noqa: E731
     one = make_step(model, act, draw, save, record, guard)

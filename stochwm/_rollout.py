@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, PyTree
 
 from ._guard import AbstractGuard
 from .models import AbstractFilter, AbstractWorldModel
+from .models.checks import check_filter, check_world_model, named
 
 Policy = Callable[..., Array]
 """`policy(state, *, key) -> action`, for one state without a batch axis."""
@@ -103,10 +104,12 @@ def imagine(
         the last state and the `Trajectory` of `length` steps.
 
     Raises:
+        TypeError: no world model, no policy, or a state that is a list of numbers.
         ValueError: `length` is below 1
         FloatingPointError: a rollout outside `jit` becomes NaN or infinite, naming the step. Inside
             `jit`, NaN stays NaN to the end.
     """
+    check_policy(policy)
     times = step_times(length)
     act = lambda state, inputs: policy(state, key=step_keys(key, inputs)[0])  # noqa: E731
     draw = lambda inputs: step_keys(key, inputs)[1]  # noqa: E731
@@ -181,9 +184,11 @@ def observe(
         the carry (last state and action), and the `Filtered` states.
 
     Raises:
+        TypeError: a model that infers nothing from observations.
         ValueError: the leading axes differ or are empty.
         FloatingPointError: as `imagine`.
     """
+    check_filter(model)
     lengths = {jnp.shape(x)[:1] for x in jax.tree.leaves((observations, actions, is_first))}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
         raise ValueError(
@@ -228,10 +233,11 @@ def make_step(
     `act(state, inputs)` is the action, and `draw(inputs)` the key of the draw.
 
     Raises:
-        TypeError: as the step is traced: an action that is a list, or a state of whole numbers that
-            the model leads to one of floats.
+        TypeError: no world model; as the step is traced, an action that is no array, or a state of
+            whole numbers that the model leads to one of floats.
         ValueError: alike, a reward or a discount that is not a scalar.
     """
+    check_world_model(model)
 
     def step(state, inputs):
         action = act(state, inputs)
@@ -265,8 +271,24 @@ def make_step(
     return watched
 
 
+def check_policy(policy: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        TypeError: naming what it is.
+    """
+    if not callable(policy):
+        raise TypeError(
+            f"policy must be a function policy(state, *, key) -> action, but is {named(policy)}; "
+            "stochwm.data.RandomPolicy(episodes.action_space) acts at random, and replay takes a "
+            "plan, an array of actions."
+        )
+
+
 def _check_action(action: Any) -> None:
-    """A list would pass for a pytree of actions."""
+    """A list would pass for a pytree of actions, and None for one without any."""
+    if action is None:
+        raise TypeError("policy must return an array [action], but returned None.")
     if isinstance(action, list | tuple):
         raise TypeError(
             f"policy must return an array [action], but returned a {type(action).__name__}: "
@@ -307,7 +329,16 @@ def _check_scalar(name: str, value: Any) -> None:
 
 
 def start_carry(state: PyTree[Any], guard: AbstractGuard | None) -> PyTree[Array]:
-    """What a rollout carries from step to step: the state; under a guard, also what that keeps."""
+    """What a rollout carries from step to step: the state; under a guard, also what that keeps.
+
+    Raises:
+        TypeError: a list of numbers, which would pass for a pytree of as many states.
+    """
+    if isinstance(state, list) and state and all(isinstance(x, int | float) for x in state):
+        raise TypeError(
+            "state must be an array or a tree of arrays, but is a list of numbers: start from "
+            "jnp.asarray(state, float)."
+        )
     state = jax.tree.map(jnp.asarray, state)
     return state if guard is None else (state, guard.initial(), jnp.asarray(True))
 

@@ -26,8 +26,14 @@ def env_of(config: NamesEnv, **options: Any) -> gymnasium.Env:
     """The environment that the configuration names; `options` are arguments of it as well.
 
     Raises:
+        TypeError: an id in place of choices.
         ValueError: there is none of that name, or it does not take these arguments.
     """
+    if isinstance(config, str):
+        raise TypeError(
+            f"config must be choices, but is {config!r}: pass LearnConfig({config!r}) to learn, "
+            f'AgentConfig("dreamer", {config!r}) to train_agent.'
+        )
     return make_env(config.env_id, **(config.env_kwargs | options))
 
 

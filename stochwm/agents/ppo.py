@@ -29,7 +29,7 @@ from ..distributions import AbstractDistribution, DiagNormal
 from .actors import OneHotActor, check_actions, drawn, from_unit
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .errors import check_row
-from .numbers import check_numbers, check_shares
+from .numbers import check_config, check_numbers, check_shares
 from .returns import lambda_returns
 from .source import make_source
 from .steps import Finished, Running, Steps, episode_returns
@@ -281,11 +281,13 @@ def train_ppo(
 
     Raises:
         AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
+        TypeError: no `PPOConfig`, or no environment.
         ValueError: spaces or numbers that do not fit together, or a `folder` with a run of other
             choices, `steps` among them: they say how fast the learning rate falls.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
+    check_config(config, PPOConfig, "PPOConfig()")
     source = make_source(env, config.num_envs)
     key = jax.random.key(seed)
     agent = make_actor_critic(

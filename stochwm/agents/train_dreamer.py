@@ -23,6 +23,7 @@ from .dreamer_build import make_learner
 from .dreamer_config import CHUNK, DreamerConfig
 from .errors import check_row
 from .exploring import Explorer, act_at_random, explore
+from .numbers import check_config
 from .replay import Replay, add, cut, empty_replay, sample
 from .source import AbstractSource, Act, make_source
 from .steps import Finished, Running, episode_returns
@@ -90,10 +91,12 @@ def train_dreamer(
 
     Raises:
         AgentDiverged: a loss is NaN or infinite; the last good checkpoint is kept.
+        TypeError: no `DreamerConfig`, or no environment.
         ValueError: numbers that do not fit together, or a `folder` with a run of other choices.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
+    check_config(config, DreamerConfig, "v3_tiny()")
     source = make_source(env, config.num_envs)
     job = _Job(source, config, seed, guard)
     choices = {"agent": "dreamer", "env": env, "seed": seed, "guard": guard, **vars(config)}

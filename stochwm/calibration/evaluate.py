@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from ..data import Episodes
 from ..models import AbstractWorldModel
+from ..models.checks import mend, named
 from ..transitions import AbstractTransition
 from .bootstrap import episode_interval
 from .climatology import Climatology
@@ -140,10 +141,13 @@ def _check_types(models: dict[str, Any], episodes: Any, horizons: Any) -> tuple[
     for name, model in models.items():
         given = model is not None or name == "model"
         if given and not isinstance(model, AbstractWorldModel | AbstractTransition):
+            of_functions = (
+                ". Make the function a transition, a class with __call__(state, action) under "
+                "AbstractTransition; evaluate_density takes a function for the nll"
+            )
             raise TypeError(
-                f"{name} must be a world model or a transition, but is a {type(model).__name__}. "
-                "Make the function a transition, a class with __call__(state, action) under "
-                "AbstractTransition; evaluate_density takes a function for the nll."
+                f"{name} must be a world model or a transition, but is {named(model)}"
+                f"{mend(model) or of_functions * callable(model)}."
             )
     if not isinstance(episodes, Episodes):
         raise TypeError(

@@ -55,9 +55,16 @@ def mode_report(
         Averages over the modes of all points.
 
     Raises:
+        TypeError: a world model in place of its transition.
         ValueError: a tolerance or weight that is not positive, a reference sample of another shape
             or with NaN, or no mode of the law is that heavy.
     """
+    if not callable(model):
+        mend = ": pass model.transition" if hasattr(model, "transition") else ""
+        raise TypeError(
+            "model must be a function (state, action) -> distribution, but a "
+            f"{type(model).__name__} is none{mend}."
+        )
     if not (np.all(np.asarray(tolerance) > 0) and min_weight > 0):
         raise ValueError(
             "tolerance and min_weight must be positive, but are "

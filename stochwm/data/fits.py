@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ..models import AbstractFilter, AbstractWorldModel
+from ..models.checks import check_world_model
 from .spaces import FlatSpace, flat_space
 
 
@@ -19,8 +20,15 @@ def check_spaces(model: AbstractWorldModel, env: Any) -> None:
         env: what has `observation_space` and `action_space`: a Gymnasium environment, `Episodes`.
 
     Raises:
+        TypeError: no world model, or nothing that has spaces.
         ValueError: the sizes differ; the message shows both spaces.
     """
+    check_world_model(model)
+    if not hasattr(env, "observation_space"):
+        raise TypeError(
+            "an environment or Episodes must say which spaces the model is for, but a "
+            f"{type(env).__name__} does not: pass whole Episodes, not their transitions()."
+        )
     spaces = _flat(env.observation_space, "state"), _flat(env.action_space, "action")
     state, action = (jax.ShapeDtypeStruct((space.size,), jnp.float32) for space in spaces)
 

@@ -27,7 +27,10 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env:
             return gym.make(env_id, **kwargs)
     except (gym.error.Error, ModuleNotFoundError, TypeError) as error:
         given = f" with {kwargs}" if kwargs else ""
-        raise ValueError(f"env_id {env_id!r} cannot be made{given}: {error}") from error
+        # What Gymnasium asks for, to install the package, would not help here.
+        bundled = env_id.startswith("stochwm/") and isinstance(error, gym.error.NamespaceNotFound)
+        why = "import stochwm.envs first, which registers the bundled worlds" if bundled else error
+        raise ValueError(f"env_id {env_id!r} cannot be made{given}: {why}") from error
 
 
 @contextlib.contextmanager

@@ -57,8 +57,14 @@ def standardisers(
         `(state, action, delta)`; delta standardises s' - s.
 
     Raises:
+        TypeError: whole episodes.
         ValueError: as `fit_standardiser`.
     """
+    if not hasattr(transitions, "next_state"):
+        raise TypeError(
+            f"transitions must be Transitions, but is {type(transitions).__name__}: pass "
+            "train.transitions() of the training episodes."
+        )
     state = np.asarray(transitions.state, np.float64)
     delta = np.asarray(transitions.next_state, np.float64) - state
     return (

@@ -188,8 +188,11 @@ def make_stepper(env: gym.Env | VectorEnv, timeout: float | int | None = None) -
             ) from error
     if isinstance(env, gym.Env):
         return Single(env)
+    law = callable(getattr(env, "transition", None))
+    mend = "; of a world stochwm.envs.WorldEnv(world) makes an environment" if law else ""
     raise TypeError(
-        f"env must be a gymnasium.Env, a gymnasium.vector.VectorEnv or a registered id, got {env!r}"
+        "env must be a gymnasium.Env, a gymnasium.vector.VectorEnv or a registered id, got "
+        f"{env!r}{mend}"
     )
 
 

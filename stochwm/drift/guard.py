@@ -7,7 +7,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .._guard import AbstractGuard
-from ..data import Episodes
+from ..data import Episodes, check_spaces
 from ..distributions import AbstractSampler
 from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
@@ -89,11 +89,12 @@ class DriftGuard(AbstractGuard):
             A `DriftGuard`. If no threshold keeps the promise, it is -inf: nothing is trusted.
 
         Raises:
-            TypeError: `measure` does not take what the model predicts.
+            TypeError: no model, no episodes, or `measure` does not take what the model predicts.
             ValueError: a model of other spaces, too few episodes for the promise, a measure that
                 returns NaN or no scalar, or one of disagreement where there is one member.
         """
         world = Markov(model) if isinstance(model, AbstractTransition) else model
+        check_spaces(world, holdout)
         if measure is None:
             hides = isinstance(world, AbstractFilter)
             measure = epistemic_variance if hides else standard_measure(holdout)

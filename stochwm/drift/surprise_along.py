@@ -39,11 +39,12 @@ def surprise_along(
         numbers, infinite where the model held an observation impossible.
 
     Raises:
+        TypeError: no world model, or no whole episodes.
         NotImplementedError: a model without a density of the next observation.
         ValueError: a model of other spaces, a noise that is not one number a dimension or negative.
     """
-    noise = per_dimension("noise", noise, episodes)
     check_spaces(model, episodes)
+    noise = per_dimension("noise", noise, episodes)
     if isinstance(model, AbstractFilter):
         if noise.any():
             raise ValueError(f"noise must be 0 for a filter, but is {noise}: model it in decode.")

@@ -22,6 +22,7 @@ from ..distributions.checks import as_float, check_finite
 from ..drift import DisagreementReward
 from ..drift.members import Measure, moments_of
 from ..models import AbstractFilter, AbstractWorldModel, Markov
+from ..models.checks import mend, named
 from ..transitions import AbstractTransition
 
 # Folded in for the start and for what is seen: far from the times of any episode.
@@ -125,7 +126,7 @@ def as_world_model(model: AbstractWorldModel | AbstractTransition) -> AbstractWo
         return Markov(model)
     if not isinstance(model, AbstractWorldModel):
         raise TypeError(
-            f"model must be a world model or a transition, but is a {type(model).__name__}."
+            f"model must be a world model or a transition, but is {named(model)}{mend(model)}."
         )
     return model
 

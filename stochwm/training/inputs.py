@@ -32,6 +32,11 @@ def check_call(model: Any, data: Any, loss: Any) -> None:
             "loss must be a function loss(model, example, *, key), but is an optax optimiser: pass "
             "it by its name, fit(model, data, optimizer=...)."
         )
+    if loss is not None and not callable(loss):
+        raise TypeError(
+            f"loss must be a function loss(model, example, *, key), but is {loss!r}: leave it out "
+            "for the negative log-likelihood, or see stochwm.training for others."
+        )
     if hasattr(data, "transitions"):
         raise TypeError(
             f"data must be single examples, but is {type(data).__name__}: cut it up first, "

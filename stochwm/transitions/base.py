@@ -82,12 +82,20 @@ def join(
         ValueError: a shape is not what the transition was made for.
     """
     for name, value, size in zip(("state", "action"), (state, action), sizes, strict=True):
-        if jnp.shape(value) != (size,):
-            raise ValueError(
-                f"{name} must have shape {(size,)}, but has shape {jnp.shape(value)}; transitions "
-                "take one example: vmap over batch axes."
-            )
+        check_shape(name, value, (size,))
     return jnp.concatenate([state, action])
+
+
+def check_shape(name: str, value: Array, shape: tuple[int, ...]) -> None:
+    """Refuse a state or an action of another shape.
+
+    Raises:
+        ValueError: naming both; unless axes are missing, also that batch axes are vmapped over.
+    """
+    came = jnp.shape(value)
+    if came != shape:
+        batch = "; transitions take one example: vmap over batch axes" * (len(came) >= len(shape))
+        raise ValueError(f"{name} must have shape {shape}, but has shape {came}{batch}.")
 
 
 def check_min_scale(min_scale: float) -> float:

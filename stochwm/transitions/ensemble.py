@@ -38,8 +38,15 @@ class Ensemble(AbstractTransition):
             key: split into one key a member.
 
         Raises:
+            TypeError: `make` is a kernel, and not what makes one.
             ValueError: `num_members` is below 1.
         """
+        if isinstance(make, AbstractTransition) or not callable(make):
+            raise TypeError(
+                "make must be a function that makes a kernel from a key, such as "
+                "lambda key: Gaussian(2, 1, key=key), so that members begin apart, but is a "
+                f"{type(make).__name__}."
+            )
         if num_members < 1:
             raise ValueError(f"num_members must be at least 1, but is {num_members}.")
         self.members = eqx.filter_vmap(make)(jax.random.split(key, num_members))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ..distributions import AbstractSampler
 from ..distributions.checks import as_float, check_finite, check_positive
-from .base import AbstractConstant, AbstractTransition
+from .base import AbstractConstant, AbstractTransition, check_shape
 
 
 class Standardiser(AbstractConstant):
@@ -68,6 +68,8 @@ class Standardised(AbstractTransition):
     def __call__(
         self, state: Float[Array, " state"], action: Float[Array, " action"]
     ) -> AbstractSampler:
+        check_shape("state", state, self.state.mean.shape)
+        check_shape("action", action, self.action.mean.shape)
         prediction: Any = self.kernel(self.state(state), self.action(action))
         mean, scale = jax.lax.stop_gradient((self.delta.mean, self.delta.scale))
         return prediction.affine(state + mean, scale)
