@@ -283,3 +283,5 @@ pit_histograms(
 # randomised one is flat. The same happens to intervals: a closed interval that ends on an atom
 # holds all of it, more than its nominal mass. `central_level` of randomised PIT values does not
 # have this bias.
+#
+# Next: [Recalibrating the future](recalibration)

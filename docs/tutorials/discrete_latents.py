@@ -174,10 +174,11 @@ bars(shares)
 # ## When the sum can no longer be done
 #
 # Sixteen lamps would have 65,536 combinations. A prediction is then a sampler, and the likelihood
-# is only bounded: `negative_elbo` trains with draws of a posterior, and
-# `importance_weighted_bound` says what the model is worth, closer the more draws it takes. We
-# force that on the four lamps, where the exact likelihood is known, to see what the bounds leave
-# open. `free_bits` and the straight-through gradient are the way of DreamerV3.
+# is only bounded: `negative_elbo` trains with draws of a posterior, and `importance_weighted_bound`
+# says what the model is worth, closer the more draws it takes. We force that on the four lamps,
+# where the exact likelihood is known, to see what the bounds leave open. Two losses have a part of
+# DreamerV3's: `free_bits`, by which a small divergence of posterior and prior costs nothing, and
+# the straight-through gradient, which treats a drawn code as if it were its probabilities.
 
 # %%
 sampled = DiscreteLatent(LAMPS, LAMPS, num_groups=4, num_classes=2, max_components=1, **SIZE)

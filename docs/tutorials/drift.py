@@ -194,7 +194,8 @@ roc_curves({**scores, "steps so far": steps}, wrong)
 
 # %% [markdown]
 # **What to see.** Each curve is a flag at all its thresholds: what it finds of the wrong steps
-# (upwards) against what it flags for nothing (to the right). The usual remedy, to stop after so
+# (upwards) against what it flags for nothing (to the right). The area under it (AUROC) is 1 for a
+# flag that is never wrong and 0.5 for one that knows nothing. The usual remedy, to stop after so
 # many steps, is "steps so far". Uncertainty of every kind is "total variance".
 #
 # ## What the flag cannot see
@@ -220,3 +221,5 @@ print(f"trusted for {np.median(horizons['as in the data']):.0f} steps in either 
 #
 # For a run of `stochwm learn`, `stochwm drift RUN` does all this and adds it to the report;
 # `--promise` takes the others.
+#
+# Next: {doc}`discrete_latents`, or {doc}`dreaming`, where an agent learns in such dreams.

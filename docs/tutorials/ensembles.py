@@ -109,6 +109,8 @@ print(f"epistemic variance beyond the data is {unseen:.0f} times that within")
 # %% [markdown]
 # ## Three ways to send particles through an ensemble
 #
+# A particle is one imagined future. The first two ways are known as trajectory sampling (TS).
+#
 # - **TS-1**: a particle draws a new member at each step.
 # - **TS-infinity**: a particle keeps its member, so that each member's error has time to grow.
 # - **Moment matching**: each prediction becomes one normal with the mixture's mean and covariance.
@@ -146,3 +148,5 @@ fan_chart(clouds, real, names=list(world.state_names), dims=[0])
 # **What to see.** TS-1 and TS-infinity show the same roads at first; moment matching has lost them
 # and fills the space between. Later, the futures that have wandered into the unseen right half are
 # at the mercy of members that know nothing about it, and the three no longer agree.
+#
+# Next: [Is my world model calibrated?](calibration)

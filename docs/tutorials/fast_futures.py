@@ -194,3 +194,6 @@ def temporary_megabytes(chunk):
 
 for chunk in (100_000, 16_384, 2_048):
     print(f"chunk {chunk:>7,}: {temporary_megabytes(chunk):>6.0f} MB beside arguments and results")
+
+# %% [markdown]
+# What was measured, and against what, is on the page {doc}`../performance`.

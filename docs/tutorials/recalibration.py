@@ -135,8 +135,10 @@ print(cards["before"])
 # ## The repair of a step
 #
 # `recalibrate(per="step")` finds the factor by which one-step predictions must be spread so that
-# their CRPS on the hold-out is best. The hold-out must be other episodes than those of training, on
-# which any model looks better than it is. Given `train=`, the function sees to that:
+# their continuous ranked probability score (CRPS: the error of a whole distribution of one number,
+# in the unit of that number) on the hold-out is best. The hold-out must be other episodes than
+# those of training, on which any model looks better than it is. Given `train=`, the function sees
+# to that:
 
 # %%
 try:
@@ -277,3 +279,5 @@ for name, model in {"before": before, "per step": step, "conformal": conformal}.
 # The guarantee holds on average over hold-outs; a single one of few episodes may be off by some
 # percent. It is about one step. For far horizons use `per="horizon"`, and
 # judge the result on episodes that chose nothing, as above.
+#
+# Next: [Known unknowns](uncertainty)

@@ -176,10 +176,13 @@ scores = {name: found[name] for name in ("total variance", "variance of means", 
 roc_curves(scores, wrong)
 
 # %% [markdown]
-# **What to see.** The farther a curve is to the top left, the better the number tells wrong
-# predictions from right ones. Both measures of disagreement do it well; the total variance, chance
-# included, does it worst. Here the means move too where the members disagree. Where only modes do,
-# as above, the variance of means is left with nothing.
+# **What to see.** Each curve is a number, at all thresholds that one could set for it: which share
+# of the wrong predictions exceeds the threshold (upwards), and which share of the right ones (to
+# the right). The farther a curve is to the top left, the better the number tells them apart. The
+# area under it (AUROC, in the legend) is the chance that a wrong prediction has the larger number.
+# Both measures of disagreement do it well; the total variance, chance included, does it worst. Here
+# the means move too where the members disagree. Where only modes do, as above, the variance of
+# means is left with nothing.
 #
 # ## What none of them can see
 #
