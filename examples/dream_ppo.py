@@ -8,6 +8,7 @@ them, with and without a guard, and one learns on the real steps directly. STOCH
 at a very small size, to show that it works.
 """
 
+import argparse
 import os
 from importlib.util import find_spec
 
@@ -45,7 +46,7 @@ def learn_model(train: Episodes, validation: Episodes) -> Markov:
         validation=validation.transitions(),
         steps=100 if FAST else 1_500,
         key=jax.random.key(1),
-        progress=False,
+        progress=not FAST,
     )
     return Markov(fitted.model, Fork().reward)
 
@@ -125,10 +126,12 @@ def dream(model: Markov, starts: Episodes, guard: DriftGuard | None):
 
 def main() -> None:
     """Collect, learn a model, train three agents, score them."""
+    show_help = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=show_help).parse_args()
     if find_spec("stable_baselines3") is None:
         print("This example needs Stable-Baselines3: pip install 'stochwm[sb3]'")
         return
-    episodes = collect(WORLD, steps=REAL_STEPS, seed=0, progress=False)
+    episodes = collect(WORLD, steps=REAL_STEPS, seed=0, progress=not FAST)
     train, validation, holdout = episodes.split((0.6, 0.1, 0.3), seed=0)
     model = learn_model(train, validation)
     promise = FalseAlarm(0.2, horizon=HORIZON)

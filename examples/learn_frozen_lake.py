@@ -5,6 +5,7 @@
 STOCHWM_FAST=1 runs it at a very small size, to show that it works.
 """
 
+import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ FAST = os.environ.get("STOCHWM_FAST") == "1"
 
 def main() -> None:
     """Learn, and print what came out."""
+    show_help = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=show_help).parse_args()
     config = LearnConfig(
         "FrozenLake-v1",
         steps=1_500 if FAST else 20_000,
@@ -24,7 +27,7 @@ def main() -> None:
         horizons=(1, 2, 5),
     )
     out = Path(tempfile.mkdtemp()) / "frozen-lake"
-    run = learn(config, out, progress=False)
+    run = learn(config, out, progress=not FAST)
     print(run.cards["model"])
     print("\n".join(run.metrics["sentences"]))
     print("the slippery ice has an entropy of about 0.99 nats a step under random actions")

@@ -3,6 +3,8 @@
 python examples/own_network.py
 """
 
+import argparse
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,6 +37,8 @@ class Residual(eqx.Module):
 
 def main() -> None:
     """Make a transition around it, check it, imagine with it."""
+    show_help = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=show_help).parse_args()
     key_network, key_transition, key_check, key_roll = jax.random.split(jax.random.key(0), 4)
     state, action, components = 3, 2, 4
     network = Residual(state + action, components * (1 + 2 * state), 32, key=key_network)

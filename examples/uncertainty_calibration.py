@@ -5,6 +5,7 @@
 STOCHWM_FAST=1 runs it at a very small size, to show that it works.
 """
 
+import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -24,7 +25,9 @@ HORIZONS = (1, 5) if FAST else (1, 2, 5, 10, 20)
 
 def main() -> None:
     """Learn, judge, repair, judge again."""
-    episodes = collect("Pendulum-v1", steps=4_000 if FAST else 16_000, seed=0, progress=False)
+    show_help = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=show_help).parse_args()
+    episodes = collect("Pendulum-v1", steps=4_000 if FAST else 16_000, seed=0, progress=not FAST)
     # By episode, and four parts: what repairs a model must not have trained it, nor judge it.
     train, validation, holdout, test = episodes.split((0.25, 0.15, 0.3, 0.3), seed=0)
     scales = standardisers(train.transitions(), train.observation_space, train.action_space)
@@ -35,7 +38,7 @@ def main() -> None:
         validation=validation.transitions(),
         steps=300 if FAST else 5_000,
         key=jax.random.key(1),
-        progress=False,
+        progress=not FAST,
     )
     before = Markov(fitted.model)
     options = {"per": "horizon", "horizons": HORIZONS, "train": train}
