@@ -79,6 +79,11 @@ MISTAKES = {
     "surprise_along(model, rows, key=key)": "pass whole Episodes",
     "DriftGuard.fit(model, rows, promise=promise, key=key)": "pass whole Episodes",
     "DreamEnv(fitted, episodes, max_steps=2)": r"Markov\(fitted\.model\)",
+    "Markov(fitted)": r"kernel must be a transition, but is a Fitted.*Markov\(fitted\.model\)",
+    "Markov(Gaussian)": "but is the class Gaussian",
+    "Markov(kernel, 1.0)": "reward_head must be a function of .* but is a float",
+    "RandomPolicy(Fork().action_space)": r"but is Box.*pass flat_space\(space\)",
+    "collect('CartPole-v1', lambda s, *, key: jnp.array(1), steps=4, seed=0)": "are one-hot",
     "mode_report(model, Fork().law, rows.state, rows.action, tolerance=0.1, key=key)": (
         r"pass model\.transition"
     ),

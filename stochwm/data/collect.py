@@ -181,9 +181,11 @@ def _check_policy(policy: Callable, observation_space: FlatSpace, action_space: 
         ) from error
     expected = (action_space.size,)
     if getattr(action, "shape", None) != expected:
+        one_hot = "; categories are one-hot, jax.nn.one_hot(category, number)"
         raise ValueError(
             f"policy {policy!r} returns {action} for a state of shape {state.shape}, expected an "
             f"action of shape {expected}: {', '.join(action_space.names)}"
+            f"{one_hot * bool(action_space.groups)}"
         )
 
 

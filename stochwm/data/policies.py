@@ -22,9 +22,19 @@ class RandomPolicy(eqx.Module):
 
     Attributes:
         space: the flat action space.
+
+    Raises:
+        TypeError: a space of Gymnasium.
     """
 
     space: FlatSpace = eqx.field(static=True)
+
+    def __check_init__(self):
+        if not isinstance(self.space, FlatSpace):
+            raise TypeError(
+                f"space must be a FlatSpace, but is {self.space!r}: pass flat_space(space), or the "
+                "action_space of Episodes."
+            )
 
     def __call__(self, state: Any, *, key: PRNGKeyArray) -> Float[Array, " action"]:
         """One action; `state` is ignored."""

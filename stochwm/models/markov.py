@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PyTree
 from ..distributions import AbstractSampler
 from ..transitions import AbstractTransition
 from .base import AbstractWorldModel
+from .checks import named
 
 
 def no_reward(state: PyTree[Array], action: Array, next_state: PyTree[Array]) -> Float[Array, ""]:
@@ -25,11 +26,27 @@ class Markov(AbstractWorldModel):
 
     `reward` and `discount` are functions (or modules) of `(state, action, next_state)` that return
     a scalar.
+
+    Raises:
+        TypeError: one of the three cannot be called.
     """
 
     kernel: AbstractTransition
     reward_head: Callable[..., Float[Array, ""]] = no_reward
     discount_head: Callable[..., Float[Array, ""]] = never_ends
+
+    def __check_init__(self):
+        if isinstance(self.kernel, type) or not callable(self.kernel):
+            inside = hasattr(self.kernel, "model")
+            mend = ": pass the model in it, Markov(fitted.model)" if inside else ""
+            raise TypeError(f"kernel must be a transition, but is {named(self.kernel)}{mend}.")
+        for name in ("reward_head", "discount_head"):
+            head = getattr(self, name)
+            if not callable(head):
+                raise TypeError(
+                    f"{name} must be a function of (state, action, next_state), but is "
+                    f"{named(head)}."
+                )
 
     def transition(self, state: PyTree[Array], action: Array) -> AbstractSampler:
         return self.kernel(state, action)
