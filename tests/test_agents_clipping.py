@@ -1,4 +1,4 @@
-"""Clipping by the size of the weights, unit by unit."""
+"""Clipping by the size of the weights, matrix by matrix."""
 
 import dataclasses
 
@@ -9,42 +9,52 @@ import numpy as np
 import pytest
 
 from stochwm.agents import laprop
-from stochwm.agents.clipping import clip_by_unit_norm
+from stochwm.agents.clipping import clip_by_matrix_norm
 from stochwm.training import partition_trainable
 from tests.test_agents_dreamer import KEY, V3, learner
 
 
 def clip(updates, params):
-    made = clip_by_unit_norm(0.3)
+    made = clip_by_matrix_norm(0.3)
     return made.update(updates, made.init(params), params)[0]
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 4)])
-def test_a_gradient_is_as_long_as_a_share_of_the_weights_of_its_unit(shape):
+def test_a_gradient_is_as_long_as_a_share_of_its_matrix(shape):
     weight = 2 * jax.random.normal(KEY, shape)
     long = 9 * jax.random.normal(jax.random.key(1), shape)
-    norm = lambda x: jnp.linalg.norm(x, axis=-1)  # noqa: E731
+    axes = tuple(range(len(shape)))[-2:]
+    norm = lambda x: jnp.sqrt(jnp.sum(x**2, axes, keepdims=True))  # noqa: E731
     found = clip(long, weight)
     np.testing.assert_allclose(norm(found), 0.3 * norm(weight), rtol=1e-5)
-    np.testing.assert_allclose(found / norm(found)[..., None], long / norm(long)[..., None], 1e-4)
+    np.testing.assert_allclose(found / norm(found), long / norm(long), 1e-4)
     np.testing.assert_array_equal(clip(1e-3 * long, weight), 1e-3 * long)
     np.testing.assert_allclose(norm(clip(long, 0 * weight)), 3e-4, rtol=1e-5)
     np.testing.assert_array_equal(clip(0 * long, 0 * weight), 0 * long)
     with pytest.raises(ValueError, match="params"):
-        clip_by_unit_norm().update(long, None)
+        clip_by_matrix_norm().update(long, None)
 
 
-def test_a_unit_does_not_decide_how_far_others_go():
-    """The first unit of the first of two heads has a long gradient, all others hardly one."""
+def test_a_matrix_does_not_decide_how_far_others_go():
+    """The first of two heads, whose weights are stacked, has a long gradient, all others hardly."""
     agent = partition_trainable(learner(dataclasses.replace(V3, prior_heads=2)).agent)[0]
     where = lambda a: a.model.prior_head.hidden[0].weight  # noqa: E731
     small = jax.tree.map(lambda x: jnp.full_like(x, 1e-6), agent)
-    found = clip(eqx.tree_at(where, small, where(small).at[0, 0].set(1e3)), agent)
-    np.testing.assert_array_equal(where(found).at[0, 0].set(0.0), where(small).at[0, 0].set(0.0))
-    unit, weight = where(found)[0, 0], where(agent)[0, 0]
-    np.testing.assert_allclose(jnp.linalg.norm(unit), 0.3 * jnp.linalg.norm(weight), rtol=1e-5)
+    found = clip(eqx.tree_at(where, small, where(small).at[0].set(1e3)), agent)
+    np.testing.assert_array_equal(where(found)[1], where(small)[1])
+    head, weight = where(found)[0], where(agent)[0]
+    np.testing.assert_allclose(jnp.linalg.norm(head), 0.3 * jnp.linalg.norm(weight), rtol=1e-5)
     rest = lambda tree: jax.tree.leaves(eqx.tree_at(where, tree, None))  # noqa: E731
     jax.tree.map(np.testing.assert_array_equal, rest(found), rest(small))
+
+
+def test_a_class_that_is_rare_keeps_its_share_of_the_gradient_of_a_softmax():
+    """Clipped row by row, logits would no longer learn by how much a class is missing."""
+    target = jnp.array([0.98, 0.01, 0.01])
+    gradient = jnp.outer(jax.nn.softmax(jnp.zeros(3)) - target, jnp.ones(4))
+    found = clip(gradient, jnp.zeros((3, 4)))
+    np.testing.assert_allclose(jnp.sum(found, axis=0), 0.0, atol=1e-9)
+    np.testing.assert_allclose(found / gradient, found[0, 0] / gradient[0, 0], rtol=1e-5)
 
 
 def test_laprop_takes_tiny_gradients_at_their_size():

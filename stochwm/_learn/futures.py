@@ -33,7 +33,7 @@ def imagine_futures(run: Run, test: Episodes) -> dict[str, np.ndarray]:
     starts = longest(choose_starts(test, 1000, max(run.config.horizons)))
     actions = jnp.asarray(starts.action)
     real = _with_start(starts.state, starts.future)
-    arrays = {"start": starts.state, "real": real[:, None]}
+    arrays: dict[str, Any] = {"start": starts.state, "real": real[:, None]}
     if run.world is not None:
         law = _futures(run.world, starts.state, actions, key, LAW_FUTURES)
         arrays["real"] = np.concatenate([arrays["real"], law], axis=1)

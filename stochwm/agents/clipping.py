@@ -8,16 +8,17 @@ import optax
 from jaxtyping import Array, Float
 
 
-def clip_by_unit_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.GradientTransformation:
-    """The gradient of a unit's weights is at most `share` times as long as the weights themselves.
+def clip_by_matrix_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.GradientTransformation:
+    """The gradient of a matrix is at most `share` times as long as the matrix itself.
 
-    Adaptive clipping of Brock et al. 2021 (arXiv 2102.06171). A unit is a row: our linear maps have
-    their inputs last, `[outputs, inputs]`, in blocks and stacked heads too, so that none of these
-    decides how far another may go. (`optax.adaptive_grad_clip` counts on inputs that come first.
-    DreamerV3's code takes the norm of whole tensors; `benchmarks/README.md` has runs of both.)
+    Adaptive clipping as DreamerV3 has it (arXiv 2301.04104): the whole gradient of a layer is
+    shortened and keeps its direction. Brock et al. 2021 (arXiv 2102.06171), who clip each unit by
+    itself, leave out the last layer: the logits of a softmax, clipped one by one, no longer learn
+    what is rare (`benchmarks/README.md`). Matrices that are stacked, such as blocks and heads, are
+    clipped each by itself.
 
     Args:
-        share: of the norm of a unit's weights, which the norm of their gradient may have.
+        share: of the norm of the weights, which the norm of their gradient may have.
         smallest: the norm that weights count with at least, so that zeros can begin.
     """
 
@@ -35,6 +36,7 @@ def clip_by_unit_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.Gradi
     return optax.stateless(update)
 
 
-def _norm(weights: Float[Array, "*shape"]) -> Float[Array, "*units 1"]:
-    """Of each row; of a vector, such as a bias, the whole."""
-    return jnp.sqrt(jnp.sum(weights**2, axis=-1, keepdims=True))
+def _norm(weights: Float[Array, "*shape"]) -> Float[Array, "*matrices"]:
+    """Of each matrix, in a stack too; of a vector, such as a bias, the whole."""
+    axes = tuple(range(max(weights.ndim - 2, 0), weights.ndim))
+    return jnp.sqrt(jnp.sum(weights**2, axis=axes, keepdims=True))

@@ -114,7 +114,7 @@ def _to_box(leaf: gs.Box, value: np.ndarray) -> np.ndarray:
         return value.copy()
     cast = value
     if np.issubdtype(leaf.dtype, np.integer):
-        kind = np.iinfo(leaf.dtype)
+        kind = np.iinfo(leaf.dtype.name)
         # Beyond, a cast would begin again at the other end. The largest int64 is no float.
         top = np.nextafter(float(kind.max) + 1, 0)
         cast = np.clip(np.rint(value.astype(np.float64)), kind.min, top)
