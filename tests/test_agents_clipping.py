@@ -1,4 +1,4 @@
-"""Clipping by the size of the weights, matrix by matrix."""
+"""Clipping by the size of the weights, input by input."""
 
 import dataclasses
 
@@ -9,22 +9,21 @@ import numpy as np
 import pytest
 
 from stochwm.agents import laprop
-from stochwm.agents.clipping import clip_by_matrix_norm
+from stochwm.agents.clipping import clip_by_input_norm
 from stochwm.training import partition_trainable
 from tests.test_agents_dreamer import KEY, V3, learner
 
 
 def clip(updates, params):
-    made = clip_by_matrix_norm(0.3)
+    made = clip_by_input_norm(0.3)
     return made.update(updates, made.init(params), params)[0]
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 4)])
-def test_a_gradient_is_as_long_as_a_share_of_its_matrix(shape):
+def test_a_gradient_is_as_long_as_a_share_of_what_its_input_weighs(shape):
     weight = 2 * jax.random.normal(KEY, shape)
     long = 9 * jax.random.normal(jax.random.key(1), shape)
-    axes = tuple(range(len(shape)))[-2:]
-    norm = lambda x: jnp.sqrt(jnp.sum(x**2, axes, keepdims=True))  # noqa: E731
+    norm = lambda x: jnp.linalg.norm(x, axis=-min(x.ndim, 2), keepdims=True)  # noqa: E731
     found = clip(long, weight)
     np.testing.assert_allclose(norm(found), 0.3 * norm(weight), rtol=1e-5)
     np.testing.assert_allclose(found / norm(found), long / norm(long), 1e-4)
@@ -32,24 +31,25 @@ def test_a_gradient_is_as_long_as_a_share_of_its_matrix(shape):
     np.testing.assert_allclose(norm(clip(long, 0 * weight)), 3e-4, rtol=1e-5)
     np.testing.assert_array_equal(clip(0 * long, 0 * weight), 0 * long)
     with pytest.raises(ValueError, match="params"):
-        clip_by_matrix_norm().update(long, None)
+        clip_by_input_norm().update(long, None)
 
 
-def test_a_matrix_does_not_decide_how_far_others_go():
-    """The first of two heads, whose weights are stacked, has a long gradient, all others hardly."""
+def test_an_input_does_not_decide_how_far_others_go():
+    """The first input of the first of two heads has a long gradient, all others hardly one."""
     agent = partition_trainable(learner(dataclasses.replace(V3, prior_heads=2)).agent)[0]
     where = lambda a: a.model.prior_head.hidden[0].weight  # noqa: E731
     small = jax.tree.map(lambda x: jnp.full_like(x, 1e-6), agent)
-    found = clip(eqx.tree_at(where, small, where(small).at[0].set(1e3)), agent)
-    np.testing.assert_array_equal(where(found)[1], where(small)[1])
-    head, weight = where(found)[0], where(agent)[0]
-    np.testing.assert_allclose(jnp.linalg.norm(head), 0.3 * jnp.linalg.norm(weight), rtol=1e-5)
+    found = clip(eqx.tree_at(where, small, where(small).at[0, :, 0].set(1e3)), agent)
+    still = lambda x: x.at[0, :, 0].set(0.0)  # noqa: E731
+    np.testing.assert_array_equal(still(where(found)), still(where(small)))
+    column, weight = where(found)[0, :, 0], where(agent)[0, :, 0]
+    np.testing.assert_allclose(jnp.linalg.norm(column), 0.3 * jnp.linalg.norm(weight), rtol=1e-5)
     rest = lambda tree: jax.tree.leaves(eqx.tree_at(where, tree, None))  # noqa: E731
     jax.tree.map(np.testing.assert_array_equal, rest(found), rest(small))
 
 
 def test_a_class_that_is_rare_keeps_its_share_of_the_gradient_of_a_softmax():
-    """Clipped row by row, logits would no longer learn by how much a class is missing."""
+    """Clipped output by output, logits would no longer learn by how much a class is missing."""
     target = jnp.array([0.98, 0.01, 0.01])
     gradient = jnp.outer(jax.nn.softmax(jnp.zeros(3)) - target, jnp.ones(4))
     found = clip(gradient, jnp.zeros((3, 4)))

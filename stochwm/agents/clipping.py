@@ -8,17 +8,17 @@ import optax
 from jaxtyping import Array, Float
 
 
-def clip_by_matrix_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.GradientTransformation:
-    """The gradient of a matrix is at most `share` times as long as the matrix itself.
+def clip_by_input_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.GradientTransformation:
+    """The gradient of what an input weighs is at most `share` times as long as these weights.
 
-    Adaptive clipping as DreamerV3 has it (arXiv 2301.04104): the whole gradient of a layer is
-    shortened and keeps its direction. Brock et al. 2021 (arXiv 2102.06171), who clip each unit by
-    itself, leave out the last layer: the logits of a softmax, clipped one by one, no longer learn
-    what is rare (`benchmarks/README.md`). Matrices that are stacked, such as blocks and heads, are
-    clipped each by itself.
+    Adaptive clipping: DreamerV3 (arXiv 2301.04104) takes the norm of a whole matrix, Brock et al.
+    2021 (arXiv 2102.06171) that of each output and leave out the last layer. Here it is that of
+    each input, a column of `[outputs, inputs]`, in blocks and stacked heads too: what is clipped
+    keeps its direction among the outputs. The logits of a softmax, clipped output by output, no
+    longer learn how often the rare ones come. `benchmarks/README.md` has runs of all three.
 
     Args:
-        share: of the norm of the weights, which the norm of their gradient may have.
+        share: of the norm of an input's weights, which the norm of their gradient may have.
         smallest: the norm that weights count with at least, so that zeros can begin.
     """
 
@@ -36,7 +36,6 @@ def clip_by_matrix_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.Gra
     return optax.stateless(update)
 
 
-def _norm(weights: Float[Array, "*shape"]) -> Float[Array, "*matrices"]:
-    """Of each matrix, in a stack too; of a vector, such as a bias, the whole."""
-    axes = tuple(range(max(weights.ndim - 2, 0), weights.ndim))
-    return jnp.sqrt(jnp.sum(weights**2, axis=axes, keepdims=True))
+def _norm(weights: Float[Array, "*shape"]) -> Float[Array, "*norms"]:
+    """Of each column; of a vector, such as a bias, the whole."""
+    return jnp.sqrt(jnp.sum(weights**2, axis=-min(weights.ndim, 2), keepdims=True))

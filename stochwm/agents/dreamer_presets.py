@@ -8,7 +8,7 @@ import optax
 
 from ..models import CategoricalLatent, ChainedLatent, MeanSquared, NormalLatent, SymexpTwoHot
 from ..training import balanced_kl, free_bits
-from .clipping import clip_by_matrix_norm
+from .clipping import clip_by_input_norm
 from .dreamer import Dreamer
 from .dreamer_config import DreamerConfig
 from .slow_critic import SlowCritic
@@ -107,7 +107,7 @@ def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformat
     """LaProp (Ziyin et al. 2020, arXiv 2002.04839) after adaptive clipping, as DreamerV3 uses them.
 
     Gradients are first divided by their running size and then averaged: Adam does it the other way
-    round, and is upset by a gradient that was small for long. See `clip_by_matrix_norm`.
+    round, and is upset by a gradient that was small for long. See `clip_by_input_norm`.
 
     Args:
         learning_rate: after the warm-up.
@@ -127,7 +127,7 @@ def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformat
         optax.scale_by_learning_rate(rate),
     )
     # Elementwise from here on: one long vector costs less than sixty small arrays.
-    return optax.chain(clip_by_matrix_norm(0.3), optax.flatten(steps))
+    return optax.chain(clip_by_input_norm(0.3), optax.flatten(steps))
 
 
 def three_adams(
