@@ -24,7 +24,6 @@ from tests.cases import (
 )
 
 NUM_SAMPLES = 100_000
-NETWORKS = {"autoregressive_bins", "chained"}  # their logits are a network's
 P_LIMIT = 2e-5  # each Kolmogorov-Smirnov test fails by chance this often; the keys are fixed
 
 over_distributions = pytest.mark.parametrize("name", names())
@@ -320,32 +319,3 @@ def test_a_marginal_is_that_of_these_dimensions_in_this_order(name):
     np.testing.assert_allclose(part_cov, cov[::-1, ::-1], rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(turned, 0.0, atol=2e-5)
-
-
-@pytest.mark.parametrize("name", names(NETWORKS))
-def test_no_product_is_rounded_on_accelerators(name):
-    """Unless told otherwise these take ten bits of each factor: enough for a network's layer."""
-    distribution, key = instance(name), jax.random.key(0)
-    asked = [lambda d: d.push(d.noise(seed=key)), lambda d: d.log_prob(d.sample(seed=key))]
-    asked += [] if name in NO_MOMENTS else [lambda d: (d.mean(), d.variance())]
-    asked += [] if name in NO_CDF else [lambda d: d.cdf(d.sample(seed=key))]
-    arrays, static = eqx.partition(distribution, eqx.is_array)
-    for method in asked:
-        traced = jax.make_jaxpr(lambda a, f=method: f(eqx.combine(a, static)))(arrays)
-        assert not rounded(traced.jaxpr), traced
-
-
-def rounded(jaxpr) -> list:
-    """The matrix products of a program, inner ones too, that may be rounded."""
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general" and equation.params["precision"] is None:
-            found.append(equation)
-        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=is_program):
-            found += rounded(getattr(part, "jaxpr", part)) if is_program(part) else []
-    return found
-
-
-def is_program(x) -> bool:
-    """Whether a parameter of an operation is a program of its own."""
-    return hasattr(x, "eqns") or hasattr(x, "jaxpr")

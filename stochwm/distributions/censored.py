@@ -164,7 +164,7 @@ class Censored(AbstractDistribution):
 
     def _average(self, function: Any) -> Any:
         each = over_components(function, self._parts())
-        return jnp.tensordot(self._mixture.weights(), each, axes=1, precision="highest")
+        return jnp.tensordot(self._mixture.weights(), each, axes=1)
 
     def _responsibilities(self, value: Any) -> Float[Array, " components"]:
         each = over_components(lambda part: part.log_prob(value), self._parts())

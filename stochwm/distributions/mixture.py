@@ -115,9 +115,7 @@ class AbstractMixture(AbstractDistribution):
         return jnp.sum(weights * lower), jnp.sum(weights * upper) + of_choice
 
     def _average(self, function) -> Any:
-        each = over_components(function, self.components())
-        # Accelerators round the factors of a product to ten bits if they are not told otherwise.
-        return jnp.tensordot(self.weights(), each, axes=1, precision="highest")
+        return jnp.tensordot(self.weights(), over_components(function, self.components()), axes=1)
 
 
 @eqx.filter_jit

@@ -167,8 +167,7 @@ class FullNormal(AbstractDistribution):
 
     def push(self, noise: Float[Array, " dim"]) -> Float[Array, " dim"]:
         # tril: no gradient for entries above the diagonal, which are not parameters.
-        tril = jnp.tril(self.scale_tril)
-        return self.loc + jnp.einsum("...ij,...j->...i", tril, noise, precision="highest")
+        return self.loc + jnp.einsum("...ij,...j->...i", jnp.tril(self.scale_tril), noise)
 
     def abduct(self, value: Any, *, key: PRNGKeyArray | None = None) -> Float[Array, " dim"]:
         residual = as_event(value, self.event_shape) - self.loc
