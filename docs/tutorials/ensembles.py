@@ -149,4 +149,4 @@ fan_chart(clouds, real, names=list(world.state_names), dims=[0])
 # and fills the space between. Later, the futures that have wandered into the unseen right half are
 # at the mercy of members that know nothing about it, and the three no longer agree.
 #
-# Next: [Is my world model calibrated?](calibration)
+# Next: {doc}`Is my world model calibrated? <calibration>`
