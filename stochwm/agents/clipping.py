@@ -14,8 +14,8 @@ def clip_by_input_norm(share: float = 0.3, smallest: float = 1e-3) -> optax.Grad
     Adaptive clipping: DreamerV3 (arXiv 2301.04104) takes the norm of a whole matrix, Brock et al.
     2021 (arXiv 2102.06171) that of each output and leave out the last layer. Here it is that of
     each input, a column of `[outputs, inputs]`, in blocks and stacked heads too: what is clipped
-    keeps its direction among the outputs. The logits of a softmax, clipped output by output, no
-    longer learn how often the rare ones come. `benchmarks/README.md` has runs of all three.
+    keeps its direction among the outputs. Clipped output by output, gradients of the logits of a
+    softmax no longer sum to zero. `benchmarks/README.md` has runs of all three.
 
     Args:
         share: of the norm of an input's weights, which the norm of their gradient may have.

@@ -104,7 +104,7 @@ PRESETS = {"v3-tiny": v3_tiny, "v3-chained": v3_chained, "v2-tiny": v2_tiny, "v1
 
 
 def laprop(learning_rate: float, warmup: int = 100) -> optax.GradientTransformation:
-    """LaProp (Ziyin et al. 2020, arXiv 2002.04839) after adaptive clipping, as DreamerV3 uses them.
+    """LaProp (Ziyin et al. 2020, arXiv 2002.04839) after a form of DreamerV3's adaptive clipping.
 
     Gradients are first divided by their running size and then averaged: Adam does it the other way
     round, and is upset by a gradient that was small for long. See `clip_by_input_norm`.
