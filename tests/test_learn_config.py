@@ -46,6 +46,11 @@ def test_horizons_are_sorted_and_distinct():
     assert LearnConfig("x", horizons=(5, 1, 5)).horizons == (1, 5)
 
 
+def test_recorded_actions_leave_no_choice_to_a_policy():
+    with pytest.raises(ValueError, match=r"policy 'my:expert'.*those of data are recorded"):
+        LearnConfig("x", data="log", policy="my:expert")
+
+
 @pytest.mark.parametrize("noise", [None, 0.0, 0.25])
 def test_json_round_trip(noise):
     config = LearnConfig("CartPole-v1", seed=2**32 - 1, noise=noise, horizons=(3,), depth=0)

@@ -10,6 +10,7 @@ import pytest
 from stochwm._learn import LearnConfig, Run, dream, write_report
 from stochwm._learn.run import create_run
 from stochwm._storage import StorageError
+from stochwm.data import from_arrays
 from tests.test_learn_recipes import numbers
 
 CONFIG = LearnConfig("stochwm/Fork-v0", steps=40, members=2)
@@ -113,3 +114,42 @@ def test_split_is_by_episode_and_by_seed(tmp_path):
     assert (other.split(numbers())["test"].observation != again).any()
     seen = np.concatenate([part.observation for part in parts.values()])
     assert len(np.unique(seen)) == len(np.unique(numbers().observation)) == len(seen)
+
+
+# --- recorded data ------------------------------------------------------------------------------
+def log(folder, episodes=10, observations=2):
+    """A folder of recorded episodes, of a cart that is pushed."""
+    pushes = np.random.default_rng(0).uniform(-1, 1, (episodes, 8, 1))
+    path = np.concatenate([np.zeros((episodes, 1, 1)), pushes.cumsum(1)], axis=1)
+    from_arrays(np.repeat(path, observations, axis=-1), pushes).save(folder)
+    return str(folder)
+
+
+def refused(config, path, error, message):
+    with pytest.raises(error, match=message):
+        create_run(path, config, resume=False)
+    assert not path.exists()
+
+
+def test_recorded_data_need_no_environment(tmp_path):
+    config = LearnConfig("my-cart", data=log(tmp_path / "log"))
+    assert create_run(tmp_path / "run", config, resume=False).world is None
+
+
+def test_data_that_are_not_there_or_something_else(tmp_path):
+    run = tmp_path / "run"
+    missing = LearnConfig("my-cart", data=str(tmp_path / "no"))
+    refused(missing, run, (FileNotFoundError, ImportError), "neither a folder of episodes nor")
+    (tmp_path / "other").mkdir()
+    other = dataclasses.replace(missing, data=str(tmp_path / "other"))
+    refused(other, run, StorageError, "data must be a folder of episodes.*from_arrays")
+
+
+def test_data_must_be_enough_and_of_the_world_that_is_named(tmp_path):
+    run = tmp_path / "run"
+    few = LearnConfig("my-cart", data=log(tmp_path / "few", episodes=2))
+    refused(few, run, ValueError, "2 episodes cannot be split into 3 parts")
+    wide = LearnConfig("stochwm/Fork-v0", data=log(tmp_path / "wide", observations=5))
+    refused(wide, run, ValueError, "not have the spaces of stochwm/Fork-v0")
+    words = LearnConfig("my-cart", data=log(tmp_path / "log"), family="categorical")
+    refused(words, run, ValueError, "needs observations that are all discrete")

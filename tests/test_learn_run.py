@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from stochwm._learn import LearnConfig, Run, dream, job, learn, save_dream, write_report
+from stochwm._learn import LearnConfig, Run, dream, drift, job, learn, save_dream, write_report
 from stochwm._learn.futures import load_futures
 from stochwm._learn.run import create_run
 from stochwm._storage import StorageError, load_tree, save_tree
@@ -245,6 +245,24 @@ def test_an_environment_whose_law_nobody_knows(tmp_path):
     assert run.cards["model"].get("nll").low < run.cards["model"].get("nll").high
     assert "single episode" not in " ".join(run.metrics["sentences"])
     assert run.episodes.observation.shape[1] == 4
+
+
+def test_recorded_episodes_are_learned_from_as_collected_ones(fork, tmp_path):
+    source = tmp_path / "recorded"
+    shutil.copytree(fork.path / "data", source)
+    # More steps are wanted than there are: of recorded ones all are taken.
+    config = dataclasses.replace(TINY, data=str(source), steps=10_000)
+    run = learn(config, tmp_path / "run", progress=False)
+    shutil.rmtree(source)  # the run has its own copy
+    assert same_bits(run.model(), fork.model())
+    assert run.metrics["cards"] == fork.metrics["cards"]
+    with pytest.raises(ValueError, match="at least 20 recorded episodes"):
+        drift(run, promise="false-alarm", rate=0.05, horizon=2)
+    # By another name its law is not known, and nobody compares with it.
+    config = dataclasses.replace(config, env_id="my-road", data=str(fork.path / "data"))
+    unknown = learn(config, tmp_path / "unknown", progress=False)
+    assert set(unknown.cards) == {"model", "baseline", "persistence"}
+    assert "my-road" in page(unknown)
 
 
 # --- dreams -------------------------------------------------------------------------------------

@@ -16,17 +16,25 @@ Family = Literal[
 ]
 
 
+FRACTIONS = (0.8, 0.1, 0.1)
+"""Of the episodes: for training, validation and test."""
+
+
 @dataclasses.dataclass(frozen=True)
 class LearnConfig:
     """Choices of `learn`.
 
     Attributes:
-        env_id: a registered Gymnasium id, such as `Pendulum-v1` or `stochwm/Fork-v0`.
+        env_id: a registered Gymnasium id, such as `Pendulum-v1` or `stochwm/Fork-v0`; or, with
+            `data`, what the world is called.
+        data: recorded episodes to learn from instead of collecting any: a folder that
+            `Episodes.save` wrote, or the id of a Minari data set in the local store.
         env_args: `NAME=VALUE` for `gymnasium.make`, such as `is_rainy=true`; values are JSON, and
             text where they are not.
         seed: of everything random, in [0, 2**32).
-        steps: transitions to collect.
-        policy: `random`, or `module:attribute` of a function `(state, *, key) -> action`.
+        steps: transitions to collect; of `data`, all are used.
+        policy: to collect with: `random`, or `module:attribute` of a function `(state, *, key) ->
+            action`.
         family: what the ensemble predicts; `auto` is `categorical` where every observation is
             discrete, `mixture` elsewhere. `discrete-latent` is a mixture too, trained on its exact
             likelihood, whose components are the codes of one categorical. `boxes` suit noise with
@@ -46,6 +54,7 @@ class LearnConfig:
     """
 
     env_id: str
+    data: str | None = None
     env_args: tuple[str, ...] = ()
     seed: int = 0
     steps: int = 20_000
@@ -78,6 +87,11 @@ class LearnConfig:
             raise ValueError(f"noise must be finite and not negative, but is {self.noise}.")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}.")
+        if self.data is not None and self.policy != "random":
+            raise ValueError(
+                f"policy {self.policy!r} would choose actions, but those of data are recorded: "
+                "leave one of the two out."
+            )
         object.__setattr__(self, "horizons", tuple(sorted(set(self.horizons))))
         self.env_kwargs  # noqa: B018, raises where one is no NAME=VALUE
 

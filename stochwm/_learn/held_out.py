@@ -3,7 +3,8 @@
 import math
 
 from ..data import Episodes
-from .run import FRACTIONS, Run
+from .config import FRACTIONS
+from .run import Run
 
 FEW_EPISODES = 10
 REUSED = (
@@ -42,10 +43,12 @@ def too_few(run: Run, what: str, holdout: Episodes, least: int, instead: str = "
         least: how many are needed.
         instead: what can be done with those that there are, a sentence.
     """
-    have = holdout.num_episodes
-    grow = math.ceil(run.config.steps * least / max(have, 1) * 1.2)
+    have, config = holdout.num_episodes, run.config
+    more = f"about --steps {math.ceil(config.steps * least / max(have, 1) * 1.2)}"
+    if config.data is not None:
+        more = f"at least {math.ceil(least / FRACTIONS[1])} recorded episodes"
     return ValueError(
         f"{what} needs at least {least} validation episodes, but the run has {have}: "
         f"{FRACTIONS[1]:.0%} of all. {f'{instead} Or learn' if instead else 'Learn'} it again with "
-        f"more, about --steps {grow}, or with shorter episodes."
+        f"more, {more}, or with shorter episodes."
     )

@@ -27,6 +27,7 @@ from .diagnosis import diagnose_run
 from .futures import imagine_futures
 from .kernels import Recipe
 from .page import write_report
+from .recorded import recorded
 from .run import Run, create_run
 from .score import score
 from .worlds import env_of
@@ -44,9 +45,10 @@ def learn(
 ) -> Run:
     """Learn a world model of an environment and report how good its futures are.
 
-    Collects transitions, splits them by episode, standardises on the training part, trains an
-    ensemble and a Gaussian ensemble of the same size as the baseline, scores both on held-out
-    episodes, imagines futures from held-out starts, and writes a run folder (see `Run`).
+    Collects transitions, or takes recorded ones, splits them by episode, standardises on the
+    training part, trains an ensemble and a Gaussian ensemble of the same size as the baseline,
+    scores both on held-out episodes, imagines futures from held-out starts, and writes a run folder
+    (see `Run`).
 
     Args:
         config: the choices.
@@ -72,7 +74,7 @@ def learn(
     require_matplotlib()  # before the work, not after it
     run = create_run(out, config, resume=resume)
     say = say_to_stderr if progress else say_nothing
-    episodes = _collected(run, say, progress)
+    episodes = _experience(run, say, progress)
     parts = run.split(episodes)
     counts = ", ".join(f"{p.num_episodes} {name}" for name, p in parts.items())
     say(f"{episodes.num_transitions} transitions in {episodes.num_episodes} episodes ({counts})")
@@ -92,6 +94,16 @@ def learn(
     say("\n".join(metrics["sentences"]))
     say(f"report: {page}")
     return run
+
+
+def _experience(run: Run, say, progress: bool) -> Episodes:
+    """The episodes to learn from, recorded or collected; a run keeps its own copy of them."""
+    if run.config.data is None:
+        return _collected(run, say, progress)
+    if not run.has_data:
+        say(f"reading the episodes in {run.config.data}")
+        recorded(run.config.data).save(run.path / "data")
+    return run.episodes
 
 
 def _collected(run: Run, say, progress: bool) -> Episodes:

@@ -15,13 +15,12 @@ from ..drift import DriftGuard
 from ..models import Markov
 from ..transitions import Ensemble
 from .checks import check_choices
-from .config import LearnConfig
+from .config import FRACTIONS, LearnConfig
 from .guards import guard_like
 from .kernels import Recipe, recipes
 from .worlds import noise_convention, world_of
 from .wrappers import repaired_like
 
-FRACTIONS = (0.8, 0.1, 0.1)
 PARTS = ("train", "validation", "test")
 REPAIRED = "recalibrated"
 GUARD = "guard"

@@ -1,5 +1,6 @@
 """Real data: spaces as flat vectors, collection, episodes, standardisation."""
 
+from .arrays import from_arrays as from_arrays
 from .codec import flatten_value as flatten_value
 from .codec import unflatten_value as unflatten_value
 from .collect import CollectionError as CollectionError

@@ -5,6 +5,7 @@ element at a time; these take whole batches, and decode any real vector.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,13 +82,14 @@ def _build(space: gym.Space, parts: Iterator[np.ndarray]) -> Any:
 def _encode(leaf: gym.Space, value: Any, label: str) -> np.ndarray:
     value, shape = np.asarray(value), leaf.shape or ()
     batch = value.shape[: value.ndim - len(shape)]
+    flat_shape = (*batch, math.prod(shape))  # not -1, which an empty batch cannot tell
     if value.shape != (*batch, *shape):
         raise ValueError(f"{label} has shape {value.shape}, expected [..., *{shape}] of {leaf}")
     if isinstance(leaf, (gs.Box, gs.MultiBinary)):
         with np.errstate(over="ignore"):  # beyond float32 becomes inf, which callers report
-            return value.reshape((*batch, -1)).astype(np.float32)
+            return value.reshape(flat_shape).astype(np.float32)
     sizes, starts = categories(leaf)
-    index = value.reshape((*batch, -1)) - starts
+    index = value.reshape(flat_shape) - starts
     if not np.issubdtype(value.dtype, np.integer) or np.any((index < 0) | (index >= sizes)):
         raise ValueError(f"{label} = {value} is not an integer element of {leaf}")
     flat = np.zeros((*batch, int(sizes.sum())), np.float32)

@@ -13,10 +13,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from .codec import flatten_value, unflatten_value
+from .arrays import from_arrays
+from .codec import unflatten_value
 from .episodes import Episodes
 from .named import make_env
-from .spaces import FlatSpace, flat_space
+from .spaces import flat_space
 
 
 def from_minari(dataset: Any) -> Episodes:
@@ -34,11 +35,19 @@ def from_minari(dataset: Any) -> Episodes:
     """
     minari = _minari()
     dataset = minari.load_dataset(dataset) if isinstance(dataset, str) else dataset
-    spaces = flat_space(dataset.observation_space), flat_space(dataset.action_space, "action")
-    parts = [_from_episode(episode, dataset, *spaces) for episode in dataset]
-    if not parts:
+    episodes = list(dataset)
+    if not episodes:
         raise ValueError(f"Minari data set {dataset} holds no episode")
-    return Episodes.concatenate(parts)
+    for episode in episodes:
+        _check_end(episode)
+    return from_arrays(
+        [episode.observations for episode in episodes],
+        [episode.actions for episode in episodes],
+        [episode.rewards for episode in episodes],
+        [episode.terminations[-1] for episode in episodes],
+        observation_space=dataset.observation_space,
+        action_space=dataset.action_space,
+    )
 
 
 def to_minari(
@@ -70,31 +79,13 @@ def to_minari(
             return minari.create_dataset_from_buffers(dataset_id, buffers, opened, **description)
 
 
-def _from_episode(
-    episode: Any, dataset: Any, observation_space: FlatSpace, action_space: FlatSpace
-) -> Episodes:
+def _check_end(episode: Any) -> None:
     over = np.asarray(episode.terminations) | np.asarray(episode.truncations)
     if over[:-1].any():
         raise ValueError(
             f"Minari episode {episode.id} ends at step {int(np.argmax(over))} but has "
             f"{len(over)} steps"
         )
-    observation = flatten_value(dataset.observation_space, episode.observations)
-    action = flatten_value(dataset.action_space, episode.actions)
-    index = np.arange(len(observation))
-    try:
-        return Episodes(
-            observation,
-            np.concatenate([action, np.zeros_like(action[:1])]),
-            np.concatenate([[0.0], episode.rewards]),
-            index == 0,
-            index == index[-1],
-            (index == index[-1]) & bool(episode.terminations[-1]),
-            observation_space=observation_space,
-            action_space=action_space,
-        )
-    except ValueError as error:
-        raise ValueError(f"Minari episode {episode.id}: {error}") from error
 
 
 def _to_buffer(minari: ModuleType, part: Episodes, env: gym.Env) -> Any:
