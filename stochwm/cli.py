@@ -22,6 +22,7 @@ from .training import Logger, TensorBoardLogger, TrainingDiverged
 DEBUG = "STOCHWM_DEBUG"
 DEMO = LearnConfig("stochwm/Fork-v0", steps=10_000, width=64, updates=2_000)
 Flat = tyro.conf.arg(name="")
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 app = tyro.extras.SubcommandApp()
 
@@ -60,7 +61,7 @@ def demo(out: Path = Path("runs/demo"), resume: bool = False, seed: int = 0) -> 
 
 @app.command
 def imagine(
-    run: tyro.conf.Positional[Path],
+    run: RunFolder,
     futures: int = 1000,
     length: int = 20,
     policy: str = "random",
@@ -90,7 +91,7 @@ def imagine(
 
 @app.command
 def calibrate(
-    run: tyro.conf.Positional[Path],
+    run: RunFolder,
     method: Literal["scale", "pit", "beta", "weights", "conformal"] = "scale",
     per: Literal["step", "horizon"] = "step",
     level: float = 0.9,
@@ -113,7 +114,7 @@ def calibrate(
 
 @app.command
 def drift(
-    run: tyro.conf.Positional[Path],
+    run: RunFolder,
     promise: Literal["false-alarm", "coverage", "calibration", "accuracy"] = "false-alarm",
     rate: float | None = None,
     risk: float | None = None,
@@ -173,9 +174,7 @@ def train(agent: Annotated[Train, Flat]) -> None:
 
 
 @app.command
-def play(
-    run: tyro.conf.Positional[Path], episodes: int = 10, seed: int = 0, greedy: bool = False
-) -> None:
+def play(run: RunFolder, episodes: int = 10, seed: int = 0, greedy: bool = False) -> None:
     """Let a trained agent play: its returns, and a video of an episode.
 
     Args:
@@ -190,7 +189,7 @@ def play(
 
 @app.command
 def dream(
-    run: tyro.conf.Positional[Path],
+    run: RunFolder,
     seen: int = 5,
     length: int = 50,
     dreams: int = 1_000,
@@ -210,7 +209,7 @@ def dream(
 
 
 @app.command
-def report(run: tyro.conf.Positional[Path]) -> None:
+def report(run: RunFolder) -> None:
     """Write the report of a finished run again.
 
     Args:
@@ -238,6 +237,10 @@ def main() -> None:
             description="Probabilistic world models for stochastic and multimodal futures.",
             config=(tyro.conf.PositionalRequiredArgs,),
         )
+    except BrokenPipeError:
+        # Whoever read what is printed has seen enough; closing it at the end must not fail, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError, ImportError, TypeError, TrainingDiverged, AgentDiverged) as error:
         if os.environ.get(DEBUG, "0") not in ("", "0"):
             raise

@@ -113,6 +113,13 @@ def test_the_newest_rows_are_in_every_batch():
             assert np.floor(newest[-1]) == number - 1
 
 
+def test_of_more_rows_than_the_ring_holds_the_newest_stay():
+    one = add(filled(4), rows(range(4, 20)))
+    for held, same in zip(one.rows.reward, filled(20).rows.reward, strict=True):
+        np.testing.assert_array_equal(held, same)
+    assert one.written == 20
+
+
 def test_a_cut_ends_the_newest_rows_only():
     for number in (4, 10):
         last = cut(filled(number)).rows.is_last

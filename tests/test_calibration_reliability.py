@@ -100,6 +100,11 @@ def test_expected_calibration_error_by_hand(dtype):
     assert expected_calibration_error(probability, LABEL) == pytest.approx(GAPS, rel=1e-6)
 
 
+def test_a_table_has_bins():
+    with pytest.raises(ValueError, match="bins must be a whole number"):
+        calibration_bins(PROBABILITY, LABEL, bins=0)
+
+
 @pytest.mark.parametrize("dtype", [bool, int, float])
 def test_events_that_are_certain_may_be_wrong(dtype):
     certain = np.array([1, 0, 1, 0]).astype(dtype)

@@ -41,6 +41,13 @@ def test_module_runs():
         assert verb.split()[0] in done.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "stochwm", "worlds"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help(stochwm, verb):
     code, text = stochwm(*verb.split(), "--help")

@@ -224,7 +224,7 @@ def test_the_default_rate_fits_the_episodes(made):
         (["--risk", "0.1"], "risk says nothing to the promise 'false-alarm'"),
         (["--promise", "accuracy"], "tolerance must be given"),
         (["--tolerance", "1"], "tolerance says nothing to the promise 'false-alarm'"),
-        (["--horizon", "0"], "horizon must be a whole number of steps"),
+        (["--horizon", "0"], "horizon must be a whole number"),
         (["--promise", "magic"], 2),
     ],
 )

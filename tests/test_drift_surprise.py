@@ -454,6 +454,7 @@ def test_as_many_episodes_are_enough_as_the_error_says(false_alarm):
         (lambda: Cusum(math.nan, 1, 1), ValueError, "mean"),
         (lambda: Cusum.fit(np.ones(92), EACH, horizon=4), ValueError, "vary"),
         (lambda: Cusum.fit(np.full(280, 0.7), SEVENTH, horizon=7), ValueError, "vary"),
+        (lambda: Cusum.fit(RISES, EACH, horizon=0), ValueError, "horizon must be a whole"),
         (lambda: Cusum(0, 1, 1).watch(1.0), ValueError, "time"),
         (lambda: Cusum(0, 1, 1).step(jnp.zeros(()), np.ones(2)), ValueError, "one number"),
         (lambda: ConformalMartingale([], 1, key=KEY), ValueError, "surprise must be"),

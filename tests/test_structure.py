@@ -15,7 +15,7 @@ MAX_LINES = 450
 
 # Bottom to top. A room imports from itself and from the floors below, not from beside or above.
 FLOORS = [
-    ["_storage", "_devices"],
+    ["_storage", "_devices", "_counts"],
     ["distributions"],
     ["transitions"],
     ["models"],

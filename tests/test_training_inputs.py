@@ -80,7 +80,7 @@ def test_empty_and_ragged_data_are_refused(data):
 )
 @pytest.mark.parametrize("number", [0, -3, True])
 def test_impossible_numbers_are_refused(name, number):
-    refuse(f"{name} must be an int of at least 1, but is {number}", **{name: number})
+    refuse(f"{name} must be a whole number, at least 1, but is {number}", **{name: number})
 
 
 def test_a_model_that_cannot_learn_is_refused():

@@ -79,6 +79,21 @@ def test_half_the_steps_first_and_the_others_later(uninterrupted, tmp_path):
     assert_same_fit(run(tmp_path), uninterrupted)
 
 
+def test_more_steps_after_an_end_between_evaluations(tmp_path):
+    """Evaluated where an uninterrupted fit is, and once more where the shorter one ended."""
+    whole = run(patience=None)
+    run(tmp_path, steps=25, patience=None)
+    longer = run(tmp_path, patience=None)
+    assert [row["step"] for row in longer.history] == [10, 20, 25, 30, 40]
+    assert longer.history[-1]["validation_loss"] == whole.history[-1]["validation_loss"]
+
+
+def test_fewer_steps_than_were_done_are_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(ValueError, match=r"steps is 20, but the checkpoint .* trained for 40"):
+        run(tmp_path, steps=20)
+
+
 def test_a_killed_process_is_resumed_to_the_bit(uninterrupted, tmp_path):
     code = (
         "import os, signal, sys, tests.test_training_resume as t\n"

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import math
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 Family = Literal[
     "auto",
@@ -15,6 +17,8 @@ Family = Literal[
     "autoregressive",
 ]
 
+
+EnvId = Annotated[str, tyro.conf.arg(metavar="ENV_ID")]
 
 FRACTIONS = (0.8, 0.1, 0.1)
 """Of the episodes: for training, validation and test."""
@@ -53,7 +57,7 @@ class LearnConfig:
         futures: imagined futures a start in the charts.
     """
 
-    env_id: str
+    env_id: EnvId
     data: str | None = None
     env_args: tuple[str, ...] = ()
     seed: int = 0

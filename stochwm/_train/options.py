@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from .._learn.config import EnvId
 from ..agents import DreamerConfig, PPOConfig
 from .config import AgentConfig, settable
 
@@ -47,7 +48,7 @@ class TrainDreamer:
         out: the run folder; by default runs/ENV_ID-dreamer-seedSEED.
     """
 
-    env_id: str
+    env_id: EnvId
     changes: Annotated[Any, _numbers("dreamer", DreamerConfig)]
     preset: Literal["v3-tiny", "v3-chained", "v2-tiny", "v1-tiny"] = "v3-tiny"
     env_args: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class TrainPPO:
         out: the run folder; by default runs/ENV_ID-ppo-seedSEED.
     """
 
-    env_id: str
+    env_id: EnvId
     changes: Annotated[Any, _numbers("ppo", PPOConfig)]
     env_args: tuple[str, ...] = ()
     steps: int = 60_000

@@ -35,8 +35,10 @@ def add(replay: Replay, steps: Steps) -> Replay:
     """Write rows `[time, envs]`, over the oldest where the ring is full."""
     capacity = replay.rows.reward.shape[0]
     length = steps.reward.shape[0]
-    index = (replay.written + jnp.arange(length)) % capacity
-    rows = jax.tree.map(lambda ring, new: ring.at[index].set(new), replay.rows, steps)
+    # Of more than the ring holds only the newest: two rows for one place have no order.
+    newest = jnp.arange(max(0, length - capacity), length)
+    index = (replay.written + newest) % capacity
+    rows = jax.tree.map(lambda ring, new: ring.at[index].set(new[newest]), replay.rows, steps)
     return Replay(rows, replay.written + length)
 
 

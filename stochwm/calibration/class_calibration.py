@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from .._counts import checked_count
 from .bootstrap import episode_variance
 from .coverage import checked_levels
 
@@ -35,11 +36,11 @@ def calibration_bins(
         probabilities: of an event, `[steps]`, or of all classes, `[steps, classes]`: then the event
             is that the likeliest class comes.
         labels: whether the event came (0 or 1), or which class came, `[steps]`.
-        bins: how many.
+        bins: how many, at least 1.
 
     Raises:
-        ValueError: probabilities outside [0, 1], NaN included, or not summing to one, labels that
-            are no class, or no step at all.
+        ValueError: no bin, probabilities outside [0, 1], NaN included, or not summing to one,
+            labels that are no class, or no step at all.
     """
     probability, happened = _events(probabilities, labels)
     index, count = _binned(probability, bins)
@@ -106,6 +107,7 @@ def debiased_calibration_error(
 def _binned(probability: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """The bin of each probability, and how many each bin holds."""
     # In the precision of the probabilities: 0.8 of float32 is above 0.8 of float64.
+    bins = checked_count("bins", bins)
     edges = (np.arange(1, bins) / bins).astype(probability.dtype)
     index = np.searchsorted(edges, probability, side="left")
     return index, np.bincount(index, minlength=bins)

@@ -5,8 +5,9 @@ import math
 import equinox as eqx
 import numpy as np
 
+from .._counts import checked_count
 from ..calibration import fewest_scores
-from .promises import ROUNDING, AbstractPromise, checked_horizon, open_unit
+from .promises import ROUNDING, AbstractPromise, open_unit
 from .rehearsal import Rehearsal, raised
 
 
@@ -46,7 +47,7 @@ class Accuracy(AbstractPromise):
         if not 0 < tolerance < math.inf:
             raise ValueError(f"tolerance must be positive and finite, but is {tolerance}.")
         self.tolerance = float(tolerance)
-        self.rate, self.horizon = open_unit("rate", rate), checked_horizon(horizon)
+        self.rate, self.horizon = open_unit("rate", rate), checked_count("horizon", horizon)
 
     def threshold(self, rehearsal: Rehearsal) -> float:
         episodes, particles, _ = rehearsal.statistic.shape

@@ -4,9 +4,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from .._counts import checked_count
 from .betting import p_value_of_mean
 from .learn_then_test import largest_proved, num_pilot, share_of_trusted, significance
-from .promises import ROUNDING, AbstractPromise, checked_horizon, open_unit
+from .promises import ROUNDING, AbstractPromise, open_unit
 from .rehearsal import Rehearsal
 
 LEVELS = (0.5, 0.9)
@@ -58,7 +59,7 @@ class Calibration(AbstractPromise):
         """
         self.risk, self.confidence = open_unit("risk", risk), open_unit("confidence", confidence)
         self.levels = tuple(open_unit("levels", level) for level in levels)
-        self.horizon = checked_horizon(horizon)
+        self.horizon = checked_count("horizon", horizon)
         if not any(_bounds(level, risk) for level in self.levels):
             raise ValueError(f"risk must forbid something at a level of {levels}, but is {risk}.")
 

@@ -4,9 +4,10 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from .._counts import checked_count
 from .betting import p_value_of_mean
 from .learn_then_test import largest_proved, num_pilot, share_of_trusted, significance
-from .promises import AbstractPromise, checked_horizon, open_unit
+from .promises import AbstractPromise, open_unit
 from .rehearsal import Rehearsal
 
 
@@ -48,7 +49,7 @@ class Coverage(AbstractPromise):
         """
         self.level, self.risk = open_unit("level", level), open_unit("risk", risk)
         self.confidence = open_unit("confidence", confidence)
-        self.horizon = checked_horizon(horizon)
+        self.horizon = checked_count("horizon", horizon)
         if self.allowed >= 1:
             raise ValueError(f"risk must be below level, but is {risk} at a level of {level}.")
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .._counts import checked_count
 from ..calibration import conformal_quantile, fewest_scores
 from .detector import AbstractDetector
 from .rehearsal import raised
@@ -43,7 +44,7 @@ def by_episode(surprise: Any, episode: Any, horizon: int) -> EpisodeSurprise:
         )
     order = np.argsort(episode, kind="stable")
     _, first, count = np.unique(episode[order], return_index=True, return_counts=True)
-    if isinstance(horizon, bool) or not 1 <= horizon <= count.max():
+    if checked_count("horizon", horizon) > count.max():
         raise ValueError(
             f"horizon must be a number of steps from 1 to the {count.max()} of the longest "
             f"episode, but is {horizon}: the episodes say nothing of later steps."

@@ -6,6 +6,7 @@ import math
 import equinox as eqx
 import numpy as np
 
+from .._counts import checked_count
 from ..calibration import fewest_scores
 from .rehearsal import Rehearsal, raised
 
@@ -53,7 +54,7 @@ class FalseAlarm(AbstractPromise):
         Raises:
             ValueError: a rate or horizon out of range.
         """
-        self.rate, self.horizon = open_unit("rate", rate), checked_horizon(horizon)
+        self.rate, self.horizon = open_unit("rate", rate), checked_count("horizon", horizon)
 
     def threshold(self, rehearsal: Rehearsal) -> float:
         final = rehearsal.statistic[:, :, -1]
@@ -75,10 +76,3 @@ def open_unit(name: str, value: float) -> float:
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1, but is {value}.")
     return float(value)
-
-
-def checked_horizon(horizon: int) -> int:
-    """The horizon, or `ValueError` unless it is a whole number of at least 1."""
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-        raise ValueError(f"horizon must be a whole number of steps, at least 1, but is {horizon}.")
-    return horizon

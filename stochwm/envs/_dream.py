@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
+from .._counts import checked_count
 from .._guard import AbstractGuard
 from .._rollout import last_state, make_step, start_carry, step_keys
 from ..calibration import PitMapped, start_states
@@ -74,11 +75,9 @@ class Dream(eqx.Module):
                 f"pessimism must be one number, 0 or more, but is {pessimism}. To seek what the "
                 "ensemble does not know, wrap the model: DisagreementReward."
             )
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-            raise ValueError(f"max_steps must be a whole number, at least 1, but is {max_steps}.")
         self.model = DisagreementReward(model, measure, -weight) if weight > 0 else model
         self.starts, self.guard = starts, guard
-        self.max_steps = jnp.asarray(max_steps)
+        self.max_steps = jnp.asarray(checked_count("max_steps", max_steps))
 
     def begin(self, word: Array, episode: Array) -> Progress:
         """An episode at one of the starts, each as likely as any other."""

@@ -12,6 +12,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from .._counts import checked_count
 from .._guard import AbstractGuard
 from ..data import unflatten_value
 from ..drift import epistemic_variance
@@ -74,8 +75,7 @@ class DreamVectorEnv(gym.vector.VectorEnv):
             ValueError: pessimism about an ensemble of one member, a reward or a discount that is
                 no scalar, or starts, spaces or numbers that do not fit together, or another mode.
         """
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs must be a whole number, at least 1, but is {num_envs}.")
+        num_envs = checked_count("num_envs", num_envs)
         rows, self.single_observation_space, self.single_action_space = resolve(
             starts, observation_space, action_space
         )

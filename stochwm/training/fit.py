@@ -116,9 +116,11 @@ def fit(
             another number of members.
         checkpoint: folder for checkpoints, written by the first process if there are several. If
             it holds one of this very fit, it goes on from there, and ends with the bits of an
-            uninterrupted run. `steps` may be raised then if `optimizer` is given; the schedule of
-            the default one depends on `steps`, so that another number is another fit. An optimiser,
-            a loss and initial weights of your own cannot be compared: pass the same.
+            uninterrupted run. `steps` may be raised then if `optimizer` is given, but not lowered;
+            the schedule of the default one depends on `steps`, so that another number is another
+            fit. Where a shorter fit ended, one evaluation more stays in the history, and its
+            parameters may be chosen. An optimiser, a loss and initial weights of your own cannot be
+            compared: pass the same.
         log: called with every new row of the history.
         progress: whether to show a progress bar.
 
@@ -169,12 +171,18 @@ def fit(
         **schedule,
     }
     state, history = _resume(checkpoint, state, identity)
+    if int(state.step) > steps:
+        raise ValueError(
+            f"steps is {steps}, but the checkpoint in {os.fspath(checkpoint or '')!r} was trained "
+            f"for {int(state.step)}: ask for as many or more, or use another folder."
+        )
     state = whole(state, devices)
     join = partial(_join, model, fixed)
 
     with tqdm(total=steps, initial=int(state.step), disable=not progress, unit="step") as bar:
         while (step := int(state.step)) < steps and not _exhausted(state, patience):
-            chunk = min(evaluate_every, steps - step)
+            # To the next multiple, also after a fit that ended between two of them.
+            chunk = min(evaluate_every - step % evaluate_every, steps - step)
             state, trace = run(inputs, state, chunk)
             _check_diverged(trace, max_bad_steps, step, key, join, state.params, history)
             history.append(_row(state, trace, validation is not None))

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._counts import checked_count
 from ..transitions import Ensemble
 from .losses import Loss
 
@@ -175,13 +176,11 @@ def checksum(tree: PyTree[Any]) -> int:
 
 
 def check_numbers(*, patience: int | None, **numbers: int) -> None:
-    """Raise `ValueError` unless every number is an int of at least 1 that a counter can reach."""
+    """Raise `ValueError` unless every number is a count that an int32 can reach."""
     if patience is not None:
         numbers["patience"] = patience
     for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"{name} must be an int of at least 1, but is {number!r}.")
-        if number > MAX_COUNT:
+        if checked_count(name, number) > MAX_COUNT:
             raise ValueError(f"{name} must be at most {MAX_COUNT} (int32), but is {number}.")
 
 
