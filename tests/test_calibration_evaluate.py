@@ -213,8 +213,8 @@ def test_a_prediction_without_density_is_skipped_with_the_reason():
 
 def test_bad_predictions_are_skipped_with_the_reason():
     card = evaluate(Markov(Sampled(math.inf)), UNEVEN, key=KEY, horizons=(1,), num_particles=2)
-    assert "nll: 100.0% of the steps have no finite log density" in card.skipped
-    assert "energy at horizon 1: 100.0% are not finite" in card.skipped
+    assert "nll: 100.0 % of the steps have no finite log density" in card.skipped
+    assert "energy at horizon 1: 100.0 % are not finite" in card.skipped
     assert [score.metric for score in card.only("model").scores] == ["coverage90"]
 
 

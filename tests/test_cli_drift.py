@@ -214,7 +214,7 @@ def test_the_default_rate_fits_the_episodes(made):
     [
         (
             ["--rate", "0.02"],
-            "at least 49 validation episodes, but the run has 16: 10% of all. They allow --rate "
+            "at least 49 validation episodes, but the run has 16: 10 % of all. They allow --rate "
             "0.059. Or learn it again with more, about --steps 2940",
         ),
         (["--promise", "coverage"], "a risk of 0.05 needs at least"),

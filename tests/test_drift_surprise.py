@@ -425,7 +425,7 @@ SEVENTH = np.repeat(np.arange(40), 7)  # of the first, a sum of 0.7 is rounded
         (RISES, EACH, {"horizon": 5}, "horizon.* 4 of the longest"),
         (RISES, EACH, {"horizon": 0}, "horizon"),
         (RISES, EACH[:-1], {}, "episode must"),
-        (np.where(RISES > 5, np.inf, RISES), EACH, {}, "finite, but 14.1%"),
+        (np.where(RISES > 5, np.inf, RISES), EACH, {}, "finite, but 14.1 %"),
         (RISES[:, None], EACH, {}, "surprise must be"),
     ],
 )

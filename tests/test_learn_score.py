@@ -86,7 +86,7 @@ def test_the_distance_to_the_law_is_the_models():
 
 def test_modes():
     found = {"model": {"recall": 0.961, "precision": 1.0, "weight_error": 0.0123}}
-    assert "It finds 96% of the law's modes" in say(card(0.0), card(1.0), modes=found)[1]
+    assert "It finds 96 % of the law's modes" in say(card(0.0), card(1.0), modes=found)[1]
     skipped = {"model": {"skipped": "no modes"}}
     assert "modes" not in " ".join(say(card(0.0), card(1.0), modes=skipped))
 
@@ -95,7 +95,7 @@ def test_futures_at_the_last_horizon_against_persistence():
     said = say(card(0.0), card(1.0))[-1]
     assert said.startswith("5 steps ahead, open loop, its futures score 5.000")
     assert "better than assuming that nothing changes (10.000)" in said
-    assert "hold 88% of" in said
+    assert "hold 88 % of" in said
     assert "worse than assuming" in say(card(0.0, energy=3.0), card(1.0))[-1]
 
 

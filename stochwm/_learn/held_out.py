@@ -49,6 +49,6 @@ def too_few(run: Run, what: str, holdout: Episodes, least: int, instead: str = "
         more = f"at least {math.ceil(least / FRACTIONS[1])} recorded episodes"
     return ValueError(
         f"{what} needs at least {least} validation episodes, but the run has {have}: "
-        f"{FRACTIONS[1]:.0%} of all. {f'{instead} Or learn' if instead else 'Learn'} it again with "
-        f"more, {more}, or with shorter episodes."
+        f"{100 * FRACTIONS[1]:.0f} % of all. {f'{instead} Or learn' if instead else 'Learn'} it "
+        f"again with more, {more}, or with shorter episodes."
     )

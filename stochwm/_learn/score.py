@@ -111,8 +111,8 @@ def sentences(cards: dict[str, Scorecard], labels: dict[str, str], modes: dict) 
     if "recall" in modes.get("model", {}):
         found = modes["model"]
         said.append(
-            f"It finds {found['recall']:.0%} of the law's modes, and its weights of them are off "
-            f"by {found['weight_error']:.3f} on average."
+            f"It finds {100 * found['recall']:.0f} % of the law's modes, and its weights of them "
+            f"are off by {found['weight_error']:.3f} on average."
         )
     return said + _about_futures(cards)
 
@@ -129,7 +129,7 @@ def _about_futures(cards: dict[str, Scorecard]) -> list[str]:
     return [
         f"{last} steps ahead, open loop, its futures score {ours:.3f} (energy score, lower is "
         f"better), {worse} than assuming that nothing changes ({unchanged:.3f}); its 90 % "
-        f"intervals hold {covers:.0%} of what really happened."
+        f"intervals hold {100 * covers:.0f} % of what really happened."
     ]
 
 

@@ -59,7 +59,7 @@ def evaluate_density(
         return Scorecard((), (f"nll: the prediction has no density ({error})",))
     if not np.isfinite(sample.values).all():
         share = np.mean(~np.isfinite(sample.values))
-        return Scorecard((), (f"nll: {share:.1%} of the steps have no finite log density",))
+        return Scorecard((), (f"nll: {100 * share:.1f} % of the steps have no finite log density",))
     interval = episode_interval(sample.values, sample.episode)
     score = Score("nll", 1, *interval, len(sample.values))
     return Scorecard((score,), samples={("model", "nll", 1): sample})

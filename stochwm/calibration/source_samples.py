@@ -69,9 +69,9 @@ def samples_of(source: Source, task: Task) -> tuple[dict[tuple[str, int], Sample
     for (metric, horizon), sample in list(samples.items()):
         share = np.mean(~np.isfinite(sample.values))
         if share > 0:
-            what = f"{metric} at horizon {horizon}: {share:.1%} are not finite"
+            what = f"{metric} at horizon {horizon}: {100 * share:.1f} % are not finite"
             if (metric, horizon) == ("nll", 1):
-                what = f"nll: {share:.1%} of the steps have no finite log density"
+                what = f"nll: {100 * share:.1f} % of the steps have no finite log density"
             skipped.append(what)
             del samples[metric, horizon]
     return samples, tuple(skipped)

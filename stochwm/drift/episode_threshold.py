@@ -65,10 +65,11 @@ def finite_surprise(surprise: Any) -> Float[np.ndarray, " transitions"]:
     if values.ndim != 1 or not values.size:
         raise ValueError(f"surprise must be [transitions], but has shape {values.shape}.")
     if not np.isfinite(values).all():
+        broken = 100 * np.mean(~np.isfinite(values))
         raise ValueError(
-            f"surprise must be finite, but {np.mean(~np.isfinite(values)):.1%} is not: a model "
-            "that holds some of the unchanged world impossible cannot tell a change. Give its "
-            "predictions some width, or add noise= to the observations."
+            f"surprise must be finite, but {broken:.1f} % is not: a model that holds some of the "
+            "unchanged world impossible cannot tell a change. Give its predictions some width, or "
+            "add noise= to the observations."
         )
     return values
 
