@@ -120,6 +120,43 @@ def test_the_return_of_many_futures_is_refused():
         discounted_return(futures)
 
 
+# --- luck -------------------------------------------------------------------------------------
+class Lottery(AbstractTransition):
+    """x' ~ N(0, 1)."""
+
+    def __call__(self, state: Float[Array, " 1"], action: Float[Array, " 1"]) -> DiagNormal:
+        return DiagNormal(jnp.zeros(1), jnp.ones(1))
+
+
+def lucky(reward, keys, **options):
+    """Plans of one step where what comes does not depend on it, one future a candidate."""
+    model = Markov(Lottery(), reward)
+    box = {"action_low": [-1.0], "action_high": [1.0], "horizon": 1}
+    one = lambda key: cem(model, jnp.zeros(1), key=key, **box, **options)  # noqa: E731
+    return jax.jit(jax.vmap(one))(jax.random.split(KEY, keys))
+
+
+def test_luck_does_not_pick_the_elites():
+    """A hundredth of the spread of returns: only candidates that meet the same noise show it."""
+    plans = lucky(lambda state, action, next_state: next_state[0] + 0.01 * action[0], 20)
+    assert np.all(plans.actions > 0.9)
+
+
+def test_a_plan_is_valued_by_futures_that_its_search_did_not_see():
+    """A bet on the sign of what comes: seen beforehand it wins .8, else nothing on average."""
+    plans = lucky(lambda state, action, next_state: next_state[0] * action[0], 400)
+    assert np.mean(np.abs(plans.actions)) > 0.5
+    assert abs(np.mean(plans.value)) < 4 / np.sqrt(400)
+
+
+def test_the_first_candidates_have_half_of_the_box_as_their_deviation():
+    """All are elites, and so the plan is their mean: of two normals, clipped at one deviation."""
+    all_of_two = {"num_candidates": 2, "num_elites": 2, "num_iterations": 1}
+    plans = lucky(lambda state, action, next_state: action[0], 2000, **all_of_two)
+    clipped = np.random.default_rng(0).normal(size=(100_000, 2)).clip(-1, 1).mean(axis=1)
+    assert np.std(plans.actions) == pytest.approx(np.std(clipped), rel=0.07)
+
+
 # --- where a future ends ----------------------------------------------------------------------
 class Below(AbstractGuard):
     """Trusts predictions below an edge."""
