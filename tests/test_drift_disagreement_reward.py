@@ -65,11 +65,16 @@ class Clocked(AbstractWorldModel):
     def observed(self, state):
         return state[0]
 
+    def emission(self, state, *, key):
+        return state[0] + jax.random.normal(key, (2,))
+
 
 def test_it_starts_and_shows_what_its_model_does():
     model, seen = DisagreementReward(Clocked(), epistemic_variance, 1.0), jnp.ones(2)
     assert len(model.start(seen)) == 2
     assert model.observed(model.start(seen)) is seen
+    emitted = seen + jax.random.normal(KEY, (2,))
+    np.testing.assert_array_equal(model.emission(model.start(seen), key=KEY), emitted)
 
 
 def test_a_schedule_of_weights_does_not_compile_again():
