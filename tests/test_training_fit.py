@@ -223,6 +223,16 @@ def test_early_stopping_returns_the_best():
     assert fitted.history[-1]["best_validation_loss"] == min(losses)
 
 
+def test_it_goes_on_while_any_member_improves():
+    """The last member is best at once, the second, from -1, at the sixth evaluation."""
+    start = np.array([0.0, -1.0, 0.39], "float32")
+    model = eqx.tree_at(lambda m: m.members.bias, three_lines(), jnp.asarray(start))
+    bias = 1 - (1 - start) * 0.96 ** (5 * np.arange(1, 13)[:, None])
+    best = np.argmin(np.abs(bias - 0.4), axis=0) + 1
+    assert best.tolist() == [3, 6, 1]
+    assert fit_towards_1(model, steps=500, patience=2).steps == 5 * (6 + 2)
+
+
 def test_every_member_keeps_its_own_best():
     model = eqx.tree_at(lambda m: m.members.bias, three_lines(), jnp.array([0.0, -1.0, 0.39]))
     fitted = fit_towards_1(model, steps=60, patience=None)
@@ -261,6 +271,42 @@ def test_history_has_a_row_an_evaluation():
         assert all(isinstance(value, int | float) for value in row.values())
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert set(fit_small().history[0]) == {"step", "loss", "skipped"}
+
+
+def test_losses_are_means_over_examples_with_noise_of_their_own():
+    """A loss of 3 with noise of deviation 1; that of an evaluation is always the same."""
+
+    def noisy(model, example, *, key):
+        return 3.0 + jax.random.normal(key) + 0 * model.bias
+
+    options = {"steps": 40, "batch_size": 64, "evaluate_every": 10, "progress": False}
+    fitted = fit(
+        three_lines(), DATA, noisy, optax.sgd(0.0), key=KEY, validation=HELD_OUT, **options
+    )
+    losses, held_out = (
+        np.array([row[name] for row in fitted.history]) for name in ("loss", "validation_loss")
+    )
+    np.testing.assert_allclose(losses, 3, atol=4 / np.sqrt(3 * 10 * 64))
+    assert np.ptp(losses) > 0
+    np.testing.assert_allclose(held_out, 3, atol=4 / np.sqrt(128))
+    assert np.ptp(held_out) == 0
+
+
+def test_the_default_optimiser_is_the_one_described():
+    """Of steady gradients Adam's steps are the schedule; those of 1e30 move it no further."""
+    steps, rate, decay = 20, 0.1, 0.5
+
+    def moves(gradient, weight):
+        optimizer = default_optimizer(steps, rate, weight_decay=decay)
+        params, gradient = jnp.array([weight, 0.0]), jnp.array(gradient)
+        step = lambda state, _: optimizer.update(gradient, state, params)[::-1]  # noqa: E731
+        return jax.lax.scan(step, optimizer.init(params), length=steps + 1)[1]
+
+    schedule = rate * (0.01 + 0.99 * (1 + np.cos(np.pi * np.arange(steps + 1) / steps)) / 2)
+    for gradient in ([0.3, -0.3], [1e30, -1e30]):
+        moved = np.stack([-schedule, schedule], axis=1)
+        np.testing.assert_allclose(moves(gradient, 0.0), moved, rtol=1e-4)
+    np.testing.assert_allclose(moves([0.0, 0.0], 2.0)[:, 0], -2 * decay * schedule, rtol=1e-4)
 
 
 def test_the_same_key_gives_the_same_bits():

@@ -112,13 +112,16 @@ def test_smoothed_likelihood_needs_noise(noise):
         smoothed_likelihood(noise)
 
 
-def test_target_noise_has_the_scale_asked_for():
+@pytest.mark.parametrize("make", [negative_log_likelihood, rollout_likelihood])
+def test_target_noise_has_the_scale_asked_for(make):
     """For a normal of scale 1, noise of scale n costs n^2 / 2 on average."""
     example = jax.tree.map(lambda x: jnp.asarray(x[5]), line_data())
     line = Line(KEY)
-    loss, keys = negative_log_likelihood(0.5), jax.random.split(KEY, 20_000)
+    if make is rollout_likelihood:
+        example = window([example.state, example.next_state], [example.action])
+    loss, keys = make(0.5), jax.random.split(KEY, 20_000)
     values = jax.vmap(lambda key: loss(line, example, key=key))(keys)
-    extra = values - negative_log_likelihood()(line, example, key=KEY)
+    extra = values - make()(line, example, key=KEY)
     assert abs(extra.mean() - 0.125) < 5 * extra.std() / np.sqrt(20_000)
     assert extra.std() > 0.1
 

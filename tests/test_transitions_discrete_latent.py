@@ -383,6 +383,25 @@ def gradient_by_path(loss, model):
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in paths}
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_the_loss_is_minus_the_evidence_bound_of_the_target_with_its_noise(exact, noise):
+    """Of a posterior that is far from the prior."""
+    last = lambda m: m.posterior_head.layers[-1].bias  # noqa: E731
+    model = eqx.tree_at(last, exact, jnp.array([4.0, 0.0, 0.0, 0.0, 0.0, 4.0]))
+    loss, keys = negative_elbo(noise=noise, num_samples=20), jax.random.split(KEY, 4_000)
+    values = eqx.filter_jit(jax.vmap(lambda key: loss(model, ROW, key=key)))(keys)
+
+    def bound(key):
+        key_noise, key = jax.random.split(key)
+        target = NEXT + noise * jax.random.normal(key_noise, NEXT.shape)
+        return -elbo(model, STATE, ACTION, target, key=key, num_samples=20)
+
+    wanted = eqx.filter_jit(jax.vmap(bound))(jax.random.split(jax.random.key(9), 4_000))
+    error = np.hypot(values.std(), wanted.std()) / np.sqrt(4_000)
+    assert abs(values.mean() - wanted.mean()) < 4 * error
+    assert error < 0.05
+
+
 @pytest.mark.parametrize("name", ["plain", "balanced", "free bits"])
 def test_the_gradient_of_each_loss_reaches_every_parameter(name):
     slopes = slopes_of(name)
