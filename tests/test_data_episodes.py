@@ -241,5 +241,14 @@ def test_bad_dtypes_are_named(changes, message):
         make(**changes)
 
 
+def test_observations_in_one_hot_blocks_are_one_hot():
+    cells = flat_space(gs.Tuple((gs.Box(0, 9, (1,)), gs.Discrete(2))), "state")
+    observation = np.tile([3.0, 1.0, 0.0], (9, 1))
+    make(observation=observation, observation_space=cells)
+    observation[4, 2] = 1.0
+    with pytest.raises(ValueError, match=r"observation is .* in episode 1, step 2, expected one-"):
+        make(observation=observation, observation_space=cells)
+
+
 def test_what_stands_at_a_last_step_is_ignored():
     assert (make(**changed("action", (1, 0), np.nan)).action[1] == 0).all()

@@ -50,6 +50,10 @@ def test_one_hot_is_left_alone_and_delta_is_a_difference():
                 [one.mean[2], one.scale[2]], [column.mean(), column.std()], 1e-5
             )
     np.testing.assert_allclose(fitted[1].scale, action.std(0), rtol=1e-5)
+    chosen = Transitions(x[0][:, None], cells[0], flat, flat, x[1][:, None], np.arange(500))
+    real, discrete = flat_space(gs.Box(-9, 9, (1,))), flat_space(gs.Discrete(2))
+    one_hot = standardisers(chosen, real, discrete)[1]
+    np.testing.assert_array_equal([one_hot.mean, one_hot.scale], [[0, 0], [1, 1]])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from stochwm.testing import check_transition
 from stochwm.transitions import (
     AbstractTransition,
     AutoregressiveCategorical,
+    BoxMixtureDensity,
     Categorical,
     Ensemble,
     FullGaussian,
@@ -177,6 +178,40 @@ def test_anchors_break_the_symmetry_of_components():
     alike = eqx.tree_at(lambda t: t.anchors, transition, jnp.full((2, 1), 0.3))
     loc = fit_two_targets(alike).loc[:, 0]
     assert loc[0] == loc[1]
+
+
+@pytest.mark.parametrize("make", [MixtureDensity, FullMixtureDensity, BoxMixtureDensity])
+def test_outputs_move_components_from_their_anchors(make):
+    """One component of two dimensions: a logit, where it is, and how wide it is, about 1 at 0."""
+    more = {FullMixtureDensity: [0.7]}.get(make, [])
+    network = Bias(jnp.array([5.0, 2.0, -3.0, 0.0, 0.0, *more]))
+    transition = make(2, 1, num_components=1, network=network, key=KEY)
+    prediction = transition(STATE, ACTION)
+    np.testing.assert_allclose(
+        prediction.mean(), transition.anchors[0] + network.bias[1:3], rtol=1e-5
+    )
+    wide = {BoxMixtureDensity: [1 / 3, 1 / 3], FullMixtureDensity: [1.0, 1.49]}.get(make, [1, 1])
+    np.testing.assert_allclose(prediction.variance(), wide, rtol=3e-3)
+
+
+def test_a_mixture_density_takes_its_outputs_kind_by_kind():
+    """As its own docstring, and models that were saved, have them."""
+    outputs = jnp.arange(15.0)
+    transition = MixtureDensity(2, 1, num_components=3, network=Bias(outputs), key=KEY)
+    prediction = transition(STATE, ACTION)
+    np.testing.assert_array_equal(prediction.logits, [0, 1, 2])
+    moved = prediction.loc - transition.anchors
+    np.testing.assert_allclose(moved, [[3, 4], [5, 6], [7, 8]], rtol=1e-5)
+    assert (np.diff(np.ravel(prediction.scale)) > 0.9).all()
+
+
+def test_bins_lie_where_they_are_told_and_differ_between_dimensions():
+    options = {"features": 3, "width": 8, "num_bins": 4, "bounds": (-2.0, 3.0)}
+    transition = AutoregressiveCategorical(2, 1, network=Bias(jnp.ones(3)), key=KEY, **options)
+    prediction = transition(STATE, ACTION)
+    np.testing.assert_array_equal([prediction.low, prediction.high], [[-2, -2], [3, 3]])
+    one, other = (transition.head(jnp.ones(3), jnp.zeros(2), jnp.asarray(d)) for d in (0, 1))
+    assert np.abs(one - other).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["MixtureDensity", "FullMixtureDensity"])

@@ -97,6 +97,15 @@ def test_components_go_where_the_steps_are():
         find_pins(data, 0)
 
 
+@pytest.mark.parametrize(("times", "pinned"), [(9, 0), (10, 1)])
+def test_of_few_steps_ten_make_an_atom(times, pinned):
+    data = wall(50, 0)
+    reached = np.append(np.full(times, 5.0), np.arange(times, 50.0) + 10)
+    data = eqx.tree_at(lambda d: d.next_state, data, reached[:, None].astype("float32"))
+    pins = np.asarray(find_pins(data, 2).values)
+    assert np.sum(pins == 5) == pinned
+
+
 def test_without_atoms_all_components_are_free():
     data = wall(1000, 0)
     data = eqx.tree_at(lambda d: d.next_state, data, data.next_state + data.state)
