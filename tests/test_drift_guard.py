@@ -385,6 +385,19 @@ def test_one_member_cannot_disagree():
     assert fitted(alone(), total_variance).threshold == pytest.approx(NOISE**2, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "measure", "match"),
+    [
+        (alone, epistemic_variance, "at least 2 members .* has 1"),
+        (world, lambda prediction: prediction.mean(), r"measure must return a scalar.*\(1,\)"),
+    ],
+)
+def test_a_guard_made_by_hand_is_as_strict(model, measure, match):
+    guard = DriftGuard(measure, 0.1)
+    with pytest.raises(ValueError, match=match):
+        imagine(model(), push, jnp.zeros(1), key=KEY, length=2, guard=guard)
+
+
 def test_a_measure_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match=r"measure must return a scalar.*\(1,\)"):
         fitted(world(), lambda prediction: prediction.mean())

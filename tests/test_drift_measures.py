@@ -339,6 +339,8 @@ def test_members_without_spread_are_told_apart():
         assert np.isfinite(run(measure, points))
         assert float(run(measure, points)) > 1.0
         assert float(run(measure, points[[0, 0]])) == 0.0
+    # The variances are raised to a millionth of the total, 1/4: s^2 / 8 of them.
+    assert float(run(geometric_jensen_shannon, points)) == pytest.approx(1 / (8 * 0.25e-6))
 
 
 # --- refused -------------------------------------------------------------------------------------
@@ -367,6 +369,10 @@ def test_refused():
         information_loss(prediction, resolution=0.0)
     with pytest.raises(ValueError, match="scale must be one number a dimension"):
         InUnits(epistemic_variance, 2.0)
+    for members in (prediction, clouds()):  # one number in a list, or three, for two dimensions
+        for size in (1, 3):
+            with pytest.raises(ValueError, match=rf"of the prediction, \(2,\), .* \({size},\)"):
+                InUnits(epistemic_variance, np.ones(size))(members)
     with pytest.raises(ValueError, match="particles must be at least 2"):
         OnDraws(energy_distance, key=KEY, particles=1)
     with pytest.raises(ValueError, match="num_samples must be at least 2"):

@@ -11,6 +11,7 @@ from ..data import Episodes, check_spaces
 from ..distributions import AbstractSampler
 from ..models import AbstractFilter, AbstractWorldModel, Markov
 from ..transitions import AbstractTransition
+from .measured import measured
 from .members import Measure
 from .promises import AbstractPromise
 from .rehearsal import rehearse, units_of
@@ -115,7 +116,13 @@ class DriftGuard(AbstractGuard):
     def step(
         self, memory: Float[Array, ""], prediction: AbstractSampler
     ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        now = self.measure(prediction)
+        """As `AbstractGuard.step`.
+
+        Raises:
+            TypeError: `measure` does not take what the model predicts.
+            ValueError: it returns no scalar, or is a disagreement, and there is only one member.
+        """
+        now = measured(self.measure, prediction)
         memory = memory + now if self.cumulative else jnp.maximum(memory, now)
         return memory, memory <= self.threshold  # NaN is not trusted
 

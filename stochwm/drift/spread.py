@@ -22,7 +22,7 @@ def spread_along(futures: Any, unit: Any = 1.0) -> Float[Array, " horizon"]:
         unit: of each number of the state, a scalar or `[state]`.
 
     Raises:
-        ValueError: another shape.
+        ValueError: futures or a unit of another shape.
     """
     futures = as_float("futures", futures)
     if futures.ndim != 3 or len(futures) < 2:
@@ -30,7 +30,13 @@ def spread_along(futures: Any, unit: Any = 1.0) -> Float[Array, " horizon"]:
             "futures must be [particles, horizon, state] with at least 2 particles, but has shape "
             f"{futures.shape}."
         )
-    return jax.lax.cummax(jax.vmap(_apart, in_axes=1)(futures / jnp.asarray(unit, float)))
+    unit = jnp.asarray(unit, float)
+    if unit.shape not in ((), futures.shape[2:]):
+        raise ValueError(
+            "unit must be one number or one a dimension of the state, "
+            f"{list(futures.shape[2:])}, but has shape {unit.shape}."
+        )
+    return jax.lax.cummax(jax.vmap(_apart, in_axes=1)(futures / unit))
 
 
 def _apart(cloud: Float[Array, "particles state"]) -> Float[Array, ""]:

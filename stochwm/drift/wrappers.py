@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -38,12 +39,25 @@ class InUnits(eqx.Module):
         """The measure of the prediction divided by the scale.
 
         Raises:
+            ValueError: a prediction of another size than the scale.
             NotImplementedError: members that have no `affine`, such as categoricals.
         """
         if is_clouds(prediction):
-            return self.measure(as_clouds(prediction) / self.scale)
+            clouds = as_clouds(prediction)
+            self._check_size(clouds.shape[2:])
+            return self.measure(clouds / self.scale)
         mixture = as_mixture(prediction)
+        draw = eqx.filter_eval_shape(lambda m: m.sample(seed=jax.random.key(0)), mixture)
+        self._check_size(getattr(draw, "shape", None))
         return self.measure(mixture.affine(jnp.zeros_like(self.scale), 1 / self.scale))
+
+    def _check_size(self, size: tuple[int, ...] | None) -> None:
+        """Refuse what broadcasting would make a prediction of another size of."""
+        if self.scale.shape != size:
+            raise ValueError(
+                f"scale must be one number a dimension of the prediction, {size}, but has shape "
+                f"{self.scale.shape}."
+            )
 
 
 class OnDraws(eqx.Module):
