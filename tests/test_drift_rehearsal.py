@@ -8,7 +8,6 @@ from jaxtyping import Array, Float
 
 from stochwm.distributions import Deterministic
 from stochwm.drift import rehearse, spread_along
-from stochwm.drift.promises import checked_horizon
 from stochwm.drift.rehearsal import one_start_each
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition
@@ -82,12 +81,3 @@ def test_a_unit_is_one_number_or_one_a_dimension():
     for size in (1, 3):
         with pytest.raises(ValueError, match=rf"unit must be .*\[2\], but has shape \({size},\)"):
             spread_along(futures, np.ones(size))
-
-
-def test_the_length_of_an_episode_is_a_horizon():
-    """It comes as an integer of numpy."""
-    horizon = checked_horizon(walks([3, 5]).lengths.max() - 1)
-    assert (horizon, type(horizon)) == (4, int)
-    for wrong in (0, True, 2.0, np.float32(2)):
-        with pytest.raises(ValueError, match="horizon must be a whole number"):
-            checked_horizon(wrong)

@@ -2,7 +2,6 @@
 
 import abc
 import math
-from typing import Any
 
 import equinox as eqx
 import numpy as np
