@@ -421,3 +421,19 @@ def test_single_precision_where_double_is_the_default():
 def test_a_quantile_needs_a_level_inside_0_and_1(name, level):
     with pytest.raises(ValueError, match="level must be strictly between 0 and 1"):
         instance(name).quantile(level)
+
+
+# --- two of them --------------------------------------------------------------------------------
+NORMALS = {
+    "diagonal": lambda dim: DiagNormal(jnp.zeros(dim), jnp.ones(dim)),
+    "full": lambda dim: FullNormal(jnp.zeros(dim), jnp.eye(dim)),
+}
+
+
+@pytest.mark.parametrize("kind", NORMALS)
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("name", ["kl_divergence", "bhattacharyya_distance"])
+def test_distributions_over_other_events_have_no_distance(kind, sizes, name):
+    one, other = (NORMALS[kind](size) for size in sizes)
+    with pytest.raises(ValueError, match=rf"events of shape \({sizes[0]},\).*\({sizes[1]},\)"):
+        getattr(one, name)(other)

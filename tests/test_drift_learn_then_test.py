@@ -49,3 +49,8 @@ def test_the_p_value_is_one_over_the_most_that_the_player_had(mean):
     values = np.append(rng.beta(2, 30, 40), rng.beta(30, 2, 10))
     assert player(values, mean) > 5 * player(values[:10], mean)
     assert p_value_of_mean(values, mean) == pytest.approx(1 / player(values, mean), rel=1e-9)
+
+
+def test_a_table_of_values_is_refused():
+    with pytest.raises(ValueError, match=r"values must have shape \[n\]"):
+        p_value_of_mean(np.full((3, 4), 0.1), 0.5)

@@ -81,6 +81,18 @@ def as_event(value: object, event_shape: tuple[int, ...], name: str = "value") -
     return array
 
 
+def check_same_events(one: Any, other: Any) -> None:
+    """Raise `ValueError` unless two distributions are over events of the same shape.
+
+    Numbers of one would be taken for each of those of the other.
+    """
+    if one.event_shape != other.event_shape:
+        raise ValueError(
+            f"other must be over events of shape {one.event_shape}, as this distribution, but is "
+            f"over events of shape {other.event_shape}."
+        )
+
+
 def check_event(value: Any, event_shape: tuple[int, ...], name: str = "value") -> None:
     """Raise `ValueError` unless `value` is one event: a batch would be summed away silently."""
     shape = jnp.shape(value)

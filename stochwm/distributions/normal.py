@@ -17,6 +17,7 @@ from .checks import (
     check_finite,
     check_like,
     check_positive,
+    check_same_events,
     check_trailing,
 )
 
@@ -90,12 +91,14 @@ class DiagNormal(AbstractDistribution):
             return self.to_full().kl_divergence(other)
         if not isinstance(other, DiagNormal):
             return super().kl_divergence(other)
+        check_same_events(self, other)
         ratio = self.scale / other.scale
         shift = (self.loc - other.loc) / other.scale
         return 0.5 * jnp.sum(ratio**2 + shift**2 - 1 - 2 * jnp.log(ratio), axis=-1)
 
     def bhattacharyya_distance(self, other: "DiagNormal") -> Float[Array, ""]:
         """`-log` of the integral of sqrt(p q), in nats (Bhattacharyya 1943)."""
+        check_same_events(self, other)
         variance = 0.5 * (self.scale**2 + other.scale**2)
         distance = (self.loc - other.loc) ** 2 / (4 * variance)
         volume = jnp.log(variance) - jnp.log(self.scale) - jnp.log(other.scale)
@@ -202,6 +205,7 @@ class FullNormal(AbstractDistribution):
             other = other.to_full()
         if not isinstance(other, FullNormal):
             return super().kl_divergence(other)
+        check_same_events(self, other)
         ratio = solve_triangular(other.scale_tril, self.scale_tril, lower=True)
         shift = other.abduct(self.loc)
         volume = other._log_volume() - self._log_volume()
@@ -209,6 +213,7 @@ class FullNormal(AbstractDistribution):
 
     def bhattacharyya_distance(self, other: "FullNormal") -> Float[Array, ""]:
         """`-log` of the integral of sqrt(p q), in nats (Bhattacharyya 1943)."""
+        check_same_events(self, other)
         middle = _chol_of_sum(self.scale_tril, other.scale_tril) / jnp.sqrt(2.0)
         shift = solve_triangular(middle, self.loc - other.loc, lower=True)
         volume = jnp.sum(jnp.log(jnp.diagonal(middle)))

@@ -21,9 +21,11 @@ def p_value_of_mean(values: Any, mean: float) -> float:
         mean: the hypothesis, strictly between 0 and 1.
 
     Raises:
-        ValueError: values that are not numbers in [0, 1], or a mean out of range.
+        ValueError: another shape, values that are not numbers in [0, 1], or a mean out of range.
     """
-    values = np.asarray(values, float).reshape(-1)
+    values = np.asarray(values, float)
+    if values.ndim != 1:
+        raise ValueError(f"values must have shape [n], but has shape {values.shape}.")
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"values must lie in [0, 1], but are {values}.")
     if not 0 < mean < 1:
