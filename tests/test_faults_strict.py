@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import stochwm.envs  # noqa: F401, registers the bundled worlds
 from stochwm import imagine, imagine_ts1, imagine_tsinf, replay
 from stochwm.calibration import evaluate
 from stochwm.data import collect
