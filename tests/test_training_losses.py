@@ -180,14 +180,17 @@ def test_the_gradient_reaches_every_parameter(loss):
 def test_the_gradient_of_the_energy_is_that_of_its_expectation():
     """Mixture logits have no path through a chosen component: compare with finite differences."""
     keys = jax.random.split(KEY, 20_000)
+    # The components lie apart and the target near one, so that it matters which one is chosen.
+    model = eqx.tree_at(lambda m: m.anchors, MODEL, jnp.array([[-2.0, -2.0], [2.0, 2.0]]))
+    there = window([[0.0, 0.0], [2.0, 2.0]], [[0.0]])
 
     def shifted(delta):
         layer = lambda m: m.network.layers[-1].bias  # noqa: E731
-        return eqx.tree_at(layer, MODEL, layer(MODEL).at[0].add(delta))
+        return eqx.tree_at(layer, model, layer(model).at[0].add(delta))
 
     @jax.jit
     def scores(delta):
-        return jax.lax.map(lambda key: rollout_energy(4)(shifted(delta), FIRST, key=key), keys)
+        return jax.lax.map(lambda key: rollout_energy(4)(shifted(delta), there, key=key), keys)
 
     values, slopes = jax.jvp(scores, (0.0,), (1.0,))
     difference = scores(0.5) - scores(-0.5)
