@@ -161,7 +161,8 @@ def _paths(world: Cricket, state: Float[Array, " 6"]):
 
     def follow(way):
         def step(state, _):
-            there = world.law(state, jnp.zeros(1)).loc[way]
+            # The law is of JAX's precision, a state of Gymnasium is of its own.
+            there = world.law(state, jnp.zeros(1)).loc[way].astype(state.dtype)
             return there, there
 
         return jax.lax.scan(step, state, length=STEPS)[1]

@@ -114,7 +114,8 @@ class Galton(AbstractWorld):
 
     def _fall(self, probs, action):
         """Each cell's mass moves one row on; the last row keeps what it has."""
-        right = jax.nn.sigmoid(self.slant + self.gain * action[0])
+        # An action of another precision does not change that of the mass, which loops carry.
+        right = jax.nn.sigmoid(self.slant + self.gain * action[0]).astype(probs.dtype)
         left_of, right_of = self._next()
         fallen = jnp.zeros_like(probs).at[left_of].add((1 - right) * probs)
         return fallen.at[right_of].add(right * probs)
