@@ -119,8 +119,8 @@ def _looked_ahead(agent, rows, keys, gamma):
 
 
 TASKS = {
-    "lake": (partial(measure, CALM, 60_000), {}),
-    "restless": (partial(measure, dataclasses.replace(CALM, settle=None), 60_000), {}),
+    "lake": (partial(measure, CALM, 100_000), {}),
+    "restless": (partial(measure, dataclasses.replace(CALM, settle=None), 100_000), {}),
     "exploring": (partial(measure, v3_chained(entropy=0.01, exploration=0.2), 60_000), {}),
 }
 
