@@ -11,10 +11,20 @@ import pytest
 
 from stochwm._learn import LearnConfig, Run
 from stochwm._learn.diagnosis import load_diagnosis
-from stochwm._learn.repair import FILE, has_repair, load_repair
+from stochwm._learn.repair import FILE, Repair, has_repair, load_repair
 from stochwm._learn.wrappers import fitted_text, notes_of, repaired_like
 from stochwm._storage import load_tree, save_tree
-from stochwm.calibration import BetaMap, ByStep, PitMap, QuantileMap, Spread, Tempered
+from stochwm.calibration import (
+    BetaMap,
+    ByStep,
+    Diagnosis,
+    PitMap,
+    QuantileMap,
+    Score,
+    Scorecard,
+    Spread,
+    Tempered,
+)
 from tests.cases_models import same_bits
 from tests.cases_runs import command_line, untrained_run
 
@@ -120,6 +130,23 @@ def test_a_model_with_a_clock_imagines(run, stochwm):
     low, middle, high = (float(x) for x in printed.splitlines()[3].split()[2:])
     assert low == pytest.approx(high, abs=0.2), "a thousandth of the spread is nearly none"
     assert low <= middle <= high
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ((2.0, 4.08), "is worse by more than 1 % at these steps ahead: 5."),
+        ((1.6, 4.0), "changes by -10.0 % on average"),
+        ((2.01, 4.02), "changes by +0.5 % on average"),
+    ],
+)
+def test_the_change_of_the_energy_score_is_told(after, said):
+    def card(values):
+        pairs = zip((1, 5), values, strict=True)
+        return Scorecard(tuple(Score("energy", h, value, 0.0, 9.0, 30) for h, value in pairs))
+
+    repair = Repair("scale", "step", [], card((2.0, 4.0)), card(after))
+    assert said in repair.sentences(Diagnosis(()), Diagnosis(()))[-1]
 
 
 def test_factors_by_step_are_told_in_words(made):

@@ -10,7 +10,17 @@ import jax
 import numpy as np
 import pytest
 
-from stochwm._learn import LearnConfig, Run, dream, drift, job, learn, save_dream, write_report
+from stochwm._learn import (
+    Dream,
+    LearnConfig,
+    Run,
+    dream,
+    drift,
+    job,
+    learn,
+    save_dream,
+    write_report,
+)
 from stochwm._learn.futures import load_futures
 from stochwm._learn.run import create_run
 from stochwm._storage import StorageError, load_tree, save_tree
@@ -312,6 +322,13 @@ def test_quantiles_refuse_steps_that_were_not_imagined(fork):
     for step in (0, 6):
         with pytest.raises(ValueError, match=r"step must be in \[1, 5\]"):
             dreamt.quantiles(step)
+
+
+def test_quantiles_are_of_what_has_come_after_so_many_steps():
+    futures = np.arange(21.0)[:, None, None] * np.array([[1.0], [10.0]])
+    dreamt = Dream(np.zeros(1), futures, ("x",))
+    np.testing.assert_allclose(dreamt.quantiles(1)[:, 0], [1, 10, 19])
+    np.testing.assert_allclose(dreamt.quantiles(2)[:, 0], [10, 100, 190])
 
 
 def test_save_dream(fork, tmp_path):

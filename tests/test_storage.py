@@ -115,6 +115,14 @@ def test_a_tree_of_other_settings_is_refused(tmp_path, change, named):
         storage.load_tree(tmp_path / "x", scaled(**change))
 
 
+def test_settings_that_differ_late_are_told_apart(tmp_path):
+    """Only the beginning of a long one is written down."""
+    storage.save_tree(tmp_path / "x", scaled(kinds=(300 * "x" + "a",)))
+    storage.load_tree(tmp_path / "x", scaled(kinds=(300 * "x" + "a",)))
+    with pytest.raises(StorageError, match="kinds = "):
+        storage.load_tree(tmp_path / "x", scaled(kinds=(300 * "x" + "b",)))
+
+
 def test_what_only_one_side_knows_of_settings_is_passed(tmp_path):
     """Files of before settings were saved, and settings that a later version adds."""
     storage.save_tree(tmp_path / "x", scaled())
