@@ -50,6 +50,17 @@ def test_at_an_atom_closed_intervals_cover_too_much_and_randomised_ones_do_not()
         np.testing.assert_allclose(coverage(values, LEVELS), LEVELS[:, None] * [1, 1], atol=0.035)
 
 
+@pytest.mark.parametrize(
+    ("number", "outside"),
+    [(30, 2), (5, 1)],  # of 31 ranks 5 % are 1.55, of 6 ranks 0.3: but a value may be beyond all
+)
+def test_ends_of_a_closed_interval_are_order_statistics(number, outside):
+    samples = np.random.default_rng(0).permutation(np.arange(float(number)))[:, None]
+    values = np.arange(-1, number + 1)
+    inside = [bool(covered(jnp.asarray(samples), jnp.array([float(x)]), 0.9)[0]) for x in values]
+    assert inside == ((outside - 1 <= values) & (values <= number - outside)).tolist()
+
+
 @pytest.mark.parametrize("bad", [np.nan, 1.5])
 def test_refuses_what_is_no_pit_value(bad):
     with pytest.raises(ValueError, match="pit_values must hold numbers in"):

@@ -94,6 +94,7 @@ def test_expected_calibration_error_by_hand(dtype):
     probability = PROBABILITY.astype(dtype)
     table = calibration_bins(probability, LABEL)
     assert table.count.tolist() == [2, 0, 2, 0, 0, 0, 0, 4, 0, 0]
+    np.testing.assert_allclose(table.edges, np.linspace(0, 1, 11))
     np.testing.assert_allclose(table.probability[[0, 2, 7]], [0.05, 0.275, 0.765], rtol=1e-6)
     np.testing.assert_allclose(table.frequency[[0, 2, 7]], [0.5, 0.5, 0.75])
     assert np.isnan(table.frequency[1])
@@ -130,6 +131,13 @@ def test_debiased_error_by_hand():
     found = debiased_calibration_error(probability, label, np.arange(4))
     assert found == pytest.approx(np.sqrt(np.mean(gaps)))
     assert np.isnan(debiased_calibration_error(probability, label, np.zeros(4, int)))
+
+
+def test_full_bins_weigh_more_and_those_of_one_episode_nothing():
+    """Two steps that are off by 0.95, six that are off by 0.05, and one that no other is like."""
+    probability = np.array([0.05] * 2 + [0.95] * 6 + [0.5])
+    found = debiased_calibration_error(probability, np.ones(9, int), np.arange(9))
+    assert found == pytest.approx(np.sqrt((2 * 0.95**2 + 6 * 0.05**2) / 8))
 
 
 def test_debiased_error_of_calibrated_probabilities_is_smaller():
