@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from stochwm.calibration import diagnose
+from stochwm.calibration import diagnose, pit_tests
 
 STARTS, PARTICLES, HORIZONS = 120, 25, (1, 3, 6, 9)
 EPISODE = np.repeat(np.arange(30), 4)
@@ -15,8 +15,8 @@ EPISODE = np.repeat(np.arange(30), 4)
 def rollout(seed=0):
     """Clouds and futures of standard normals, too narrow a cloud at the second horizon.
 
-    One coordinate sits on an atom half of the time. At the third horizon few episodes are left, at
-    the fourth one a future is missing.
+    One coordinate sits on an atom half of the time. The last start of half of the episodes is too
+    late for the second horizon; at the third one few are left, at the fourth a future is missing.
     """
     rng = np.random.default_rng(seed)
     clouds = rng.normal(size=(STARTS, PARTICLES, 4, 2)).astype(np.float32)
@@ -25,7 +25,7 @@ def rollout(seed=0):
     clouds[:, :, 1] *= 0.5
     futures[5, 3, 0] = np.nan
     mask = np.ones((STARTS, 4), bool)
-    mask[9:, 2] = False
+    mask[3:60:4, 1], mask[9:, 2] = False, False
     return clouds, futures, mask, EPISODE
 
 
@@ -50,6 +50,14 @@ def test_a_narrow_horizon_fails(found):
         assert row.tests[name].chi_square.p_value < 0.01
     assert row.coverage.high[-2] < 0.9
     assert row.area > 2 * found.get(1).area
+
+
+def test_what_is_tested_are_the_starts_that_lasted_and_those_a_horizon_apart(found):
+    row = found.get(3)
+    there = rollout()[2][:, 1]
+    np.testing.assert_array_equal(row.episode, EPISODE[there])
+    assert row.values["pit"].shape == (105, 2)
+    assert row.tests["pit"].serial == pit_tests(row.values["pit"], row.episode, lag=3).serial
 
 
 def test_what_cannot_be_judged_is_skipped_with_the_reason(found):
@@ -81,6 +89,14 @@ def test_the_same_key_gives_the_same_ranks(found):
     assert again.to_json() == found.to_json()
     other = diagnose(*rollout(), horizons=HORIZONS, key=jax.random.key(1))
     assert other.to_json() != found.to_json()
+
+
+def test_a_mask_of_numbers_is_a_mask_and_no_list_of_rows(found):
+    clouds, futures, mask, episode = rollout()
+    options = {"horizons": HORIZONS, "key": jax.random.key(0)}
+    assert diagnose(clouds, futures, mask.astype(int), episode, **options).to_json() == (
+        found.to_json()
+    )
 
 
 @pytest.mark.parametrize(("position", "name"), [(1, "futures"), (2, "mask"), (3, "episode")])

@@ -124,3 +124,36 @@ def test_reference_samples_with_nan_are_refused():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         report(LAW, **options)
+
+
+# --- several dimensions, of their own units ----------------------------------------------------
+def test_near_is_near_in_every_dimension_in_units_of_the_tolerance():
+    """Metres beside kilometres: one mode is off by 2.5 tolerances in its small dimension only."""
+
+    def modes(place):
+        scale = jnp.array([[10.0, 0.02]] * 2)
+        return lambda s, a: DiagNormalMixture(jnp.log(jnp.array([0.2, 0.8])), place + 0 * s, scale)
+
+    law, model = (
+        modes(jnp.array(x)) for x in ([[0.0, 0.0], [300.0, 1.0]], [[250.0, 0.0], [50.0, 1.5]])
+    )
+    origin = np.zeros((1, 2), np.float32)
+    options = {"tolerance": np.array([1000.0, 0.2]), "key": jax.random.key(0)}
+    found = mode_report(model, law, origin, origin, **options)
+    assert (found.recall, found.precision) == (0.5, 0.5)
+    assert found.weight_error < 0.03  # draws belong to the mode that is near in these units
+
+
+def test_the_kernels_of_a_reference_sample_are_half_a_tolerance_wide():
+    """So that draws 1.5 tolerances apart are two modes; as wide as it, they would be one."""
+    reference = np.array([[[-0.75], [0.75]]])
+    model = lambda s, a: DiagNormalMixture([0.0], [[0.75]], [[0.1]])  # noqa: E731
+    origin = np.zeros((1, 1), np.float32)
+    options = {"tolerance": 1.0, "key": jax.random.key(0)}
+    assert mode_report(model, reference, origin, origin, **options).recall == 0.5
+
+
+def test_a_tolerance_of_other_dimensions_is_refused():
+    """It would stretch the only dimension that there is to three, of which the least would count"""
+    with pytest.raises(ValueError, match=r"tolerance must be one number or \[1\], but has shape"):
+        report(LAW, tolerance=np.array([0.2, 0.3, 0.4]))

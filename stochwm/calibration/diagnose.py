@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from .coverage import central_level
 from .pit import pit
@@ -110,7 +110,7 @@ def _row(first: Sequence[Any], cells: Sequence[str]) -> str:
 def diagnose(
     clouds: Float[Array | np.ndarray, "starts particles horizons dim"],
     futures: Float[Array | np.ndarray, "starts horizons dim"],
-    mask: Bool[Array | np.ndarray, "starts horizons"],
+    mask: Shaped[Array | np.ndarray, "starts horizons"],
     episode: Int[np.ndarray, " starts"],
     *,
     horizons: Sequence[int],
@@ -140,7 +140,8 @@ def diagnose(
         ValueError: shapes that do not fit together, or a horizon below 1.
     """
     _check(clouds, futures, mask, episode, horizons)
-    mask, rows, skipped, lasted = np.asarray(mask), [], [], {}
+    rows, skipped, lasted = [], [], {}
+    mask = np.asarray(mask, bool)  # ones and zeros would be numbers of rows
     values = _values(jnp.asarray(clouds), jnp.asarray(futures), key)
     for i, horizon in enumerate(horizons):
         here = {name: array[mask[:, i], i] for name, array in values.items()}

@@ -29,7 +29,7 @@ def mode_report(
     states: Float[Array | np.ndarray, "points dim"],
     actions: Float[Array | np.ndarray, "points action"],
     *,
-    tolerance: float | Float[Array | np.ndarray, " dim"],
+    tolerance: Any,
     key: PRNGKeyArray,
     min_weight: float = 0.05,
     num_samples: int = 2000,
@@ -46,7 +46,8 @@ def mode_report(
         law: the same, or a reference sample: what came next from each point, again and again,
             `[points, draws, dim]`.
         states, actions: where to compare, `[points, dim]` and `[points, action]`.
-        tolerance: how far a predicted mode may be off, in units of each dimension.
+        tolerance: how far a predicted mode may be off, in units of each dimension, a scalar or
+            `[dim]`.
         key: for the draws that the weights are measured with.
         min_weight: lighter modes, of either side, are left out.
         num_samples: draws a point.
@@ -56,8 +57,8 @@ def mode_report(
 
     Raises:
         TypeError: a world model in place of its transition.
-        ValueError: a tolerance or weight that is not positive, a reference sample of another shape
-            or with NaN, or no mode of the law is that heavy.
+        ValueError: a tolerance or weight that is not positive, a tolerance or a reference sample
+            of another shape, a sample with NaN, or no mode of the law is that heavy.
     """
     if not callable(model):
         mend = ": pass model.transition" if hasattr(model, "transition") else ""
@@ -71,7 +72,10 @@ def mode_report(
             f"{np.asarray(tolerance).tolist()} and {min_weight}."
         )
     tolerance = jnp.asarray(tolerance, float)
-
+    if tolerance.shape not in ((), states.shape[1:]):
+        raise ValueError(
+            f"tolerance must be one number or [{states.shape[1]}], but has shape {tolerance.shape}."
+        )
     reference = None if callable(law) else _checked(law, states)
 
     def at(state, action, draws, key):
