@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Array, Float
+from scipy import stats
 
 from stochwm import imagine_ts1
 from stochwm._storage import load_tree, save_tree
@@ -111,6 +112,11 @@ def test_a_factor_that_makes_no_difference_is_one():
     assert found[0] == 1
 
 
+@pytest.mark.parametrize(("sign", "end"), [(1, 1 / 64), (-1, 64)])
+def test_factors_are_searched_between_fixed_ends(sign, end):
+    assert best_factors(lambda f: sign * f, 1) == pytest.approx(end, rel=1e-5)
+
+
 # --- scale ------------------------------------------------------------------------------------
 def test_scale_finds_the_planted_spread_of_a_mixture():
     fixed = recalibrate(Planted(PLANTED), FORK, key=KEY)
@@ -120,6 +126,12 @@ def test_scale_finds_the_planted_spread_of_a_mixture():
     np.testing.assert_allclose(repaired.loc, truth.loc, atol=0.1)
     right = recalibrate(Planted(), FORK, key=KEY)
     np.testing.assert_allclose(right.factor.values, 1.0, atol=0.06)
+
+
+def test_a_factor_of_other_dimensions_is_refused():
+    line = Spread(Normal([[1.0]]), np.ones(3))
+    with pytest.raises(ValueError, match=r"factor must be one number or \[1\] like the prediction"):
+        line(jnp.zeros(1), jnp.zeros(1))
 
 
 def test_scale_keeps_the_dependence_of_a_normal():
@@ -259,6 +271,37 @@ def test_level_maps_rise_and_invert(kind):
     assert (np.diff(mapped, axis=0) > 0).all()
     np.testing.assert_allclose(back, levels, atol=2e-5)
     np.testing.assert_allclose(np.exp(log_density), slope, rtol=0.05)
+
+
+def test_a_quantile_map_goes_on_beyond_its_knots_as_a_wrong_spread_does():
+    """Of a normal that is twice too narrow, Phi(z) means Phi(z / 2), in the far tails too."""
+    z = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    level_map = QuantileMap.fit(stats.norm.cdf(2 * z)[:, None])
+    for score in (-8.0, -6.0, -1.0):
+        level = jnp.array([stats.norm.cdf(score)], jnp.float32)
+        assert level_map(level)[0] == pytest.approx(stats.norm.cdf(score / 2), rel=0.03)
+
+
+@pytest.mark.parametrize("kind", [QuantileMap, BetaMap])
+def test_marginals_of_a_recoded_law_keep_their_own_map(kind):
+    values = np.random.default_rng(0).beta([0.7, 2.0], [1.2, 1.0], (500, 2))
+    law, value = (
+        PitMapped(BASE(jnp.zeros(2), jnp.zeros(1)), kind.fit(values)),
+        jnp.array([0.3, 0.8]),
+    )
+    for d in (0, 1):
+        part = law.marginal((d,))
+        np.testing.assert_allclose(part.cdf(value[d : d + 1]), law.cdf(value)[d : d + 1], rtol=1e-5)
+
+
+def test_noise_of_a_recoded_atom_makes_the_value_again():
+    """Half of the mass at 0 becomes little of it: the rest of the atom makes values above 0."""
+    level_map = QuantileMap.fit(np.random.default_rng(0).beta(1.5, 0.5, (2000, 1)))
+    law = PitMapped(BoxMixture([0.0, 0.0], [[0.0], [0.0]], [[0.0], [1.0]]), level_map)
+    again = jax.jit(lambda value, key: law.push(law.abduct(value, key=key)))
+    for i, value in enumerate((0.0, 0.05, 0.1, 0.3, 0.9)):
+        found = again(jnp.array([value]), jax.random.key(i))
+        np.testing.assert_allclose(found, [value], atol=1e-4)
 
 
 # --- weights ----------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ def spread(
 
     Raises:
         TypeError: a prediction that cannot be spread.
+        ValueError: a factor of other dimensions, which would give the prediction as many.
     """
     if isinstance(prediction, SymlogNormal):
         return SymlogNormal(prediction.loc, factor * prediction.scale)
@@ -44,6 +45,11 @@ def spread(
         return UniformMixture(Censored(free.members, members.low, members.high))
     try:
         mean = prediction.mean()
+        if jnp.shape(factor) not in ((), mean.shape[-1:]):
+            raise ValueError(
+                f"factor must be one number or [{mean.shape[-1]}] like the prediction, but has "
+                f"shape {jnp.shape(factor)}."
+            )
         return prediction.affine(mean - factor * mean, factor * jnp.ones_like(mean))
     except (NotImplementedError, AttributeError) as error:
         raise cannot("be spread about its mean", prediction, error) from error
