@@ -134,6 +134,12 @@ BAD = {
         ValueError,
         "blur must not be negative",
     ),
+    "blur of a box": (
+        lambda: UniformBox([0.0], [1.0], np.ones(3)),
+        ValueError,
+        r"blur must be one number or \[1\] like a corner, but has shape \(3,\)",
+    ),
+    "blur of boxes": (lambda: BoxMixture(LOGITS, ZEROS, ONES, ONES), ValueError, r"or \[2\] like"),
     "boxes": (lambda: BoxMixture(np.zeros(2), ZEROS, ONES), ValueError, "low .* 2 components"),
     "censored twice": (lambda: Censored(instance("censored")), TypeError, "base .* is a Censored"),
     "censored dependence": (
@@ -197,9 +203,11 @@ def test_bad_input_names_the_argument(what):
 def test_a_batch_is_refused_where_one_value_is_wanted(name):
     """It would be broadcast against components, or summed away."""
     distribution = instance(name)
+    has_cdf = name not in NO_CDF - {"deterministic", "one_hot", "one_hots"}
     for shape in [(), (5, *distribution.event_shape), (distribution.event_shape[0] + 1,)]:
-        with pytest.raises(ValueError, match="value must be one event of shape"):
-            distribution.log_prob(np.zeros(shape))
+        for method in [distribution.log_prob, *[distribution.cdf] * has_cdf]:
+            with pytest.raises(ValueError, match="value must be one event of shape"):
+                method(np.zeros(shape))
 
 
 @pytest.mark.parametrize(

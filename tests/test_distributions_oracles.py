@@ -415,6 +415,12 @@ def test_bounds_are_tight_for_far_and_for_equal_components(name):
     np.testing.assert_allclose(same.kl_bounds(same), 0.0, atol=1e-5)
 
 
+def test_the_standard_error_of_an_estimate_is_the_one_of_its_mean():
+    """Minus the log density of a normal of two dimensions has the variance 1."""
+    _, error = instance("diag_normal").entropy_estimate(key=jax.random.key(0), num_samples=2000)
+    assert error == pytest.approx(1 / np.sqrt(2000), rel=0.1)
+
+
 def test_entropy_estimate_has_the_gradient_of_the_entropy():
     """Held draws alone would give a gradient whose expectation is zero."""
     make, params = split(instance("diag_mixture"))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from .base import Modes
 from .checks import as_dims, as_float, as_level, check_logits, check_trailing
 from .mixture import AbstractMixture, MixtureNoise, normalised
-from .uniform_box import UniformBox, bisect, check_corners
+from .uniform_box import UniformBox, as_blur, bisect, check_corners
 
 
 class BoxMixture(AbstractMixture):
@@ -50,7 +50,7 @@ class BoxMixture(AbstractMixture):
         check_trailing("logits", self.logits, (None,), "[components]")
         check_logits("logits", self.logits)
         check_trailing("low", self.low, (None, None), "[components, dim]")
-        self.blur = as_float("blur", blur) * jnp.ones_like(self.low[..., 0, :])
+        self.blur = as_blur(blur, self.low[..., 0, :])
         check_corners(self.low, self.high, self.blur, (None, None), "[components, dim]")
         if self.low.shape[:-1] != self.logits.shape:
             raise ValueError(

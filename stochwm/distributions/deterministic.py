@@ -80,6 +80,7 @@ class Deterministic(AbstractDistribution):
         return -other.log_prob(self.loc)
 
     def cdf(self, value: Any) -> Float[Array, " dim"]:
+        check_event(value, jnp.shape(self.loc))
         return (value >= self.loc).astype(self.loc.dtype)
 
     def cdf_limits(self, value: Any) -> tuple[Float[Array, " dim"], Float[Array, " dim"]]:

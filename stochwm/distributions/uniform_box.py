@@ -48,7 +48,7 @@ class UniformBox(AbstractDistribution):
             ValueError: other shapes, or values known to be impossible.
         """
         self.low, self.high = as_float("low", low), as_float("high", high)
-        self.blur = as_float("blur", blur) * jnp.ones_like(self.low)
+        self.blur = as_blur(blur, self.low)
         check_corners(self.low, self.high, self.blur, (None,), "[dim]")
 
     @property
@@ -132,6 +132,10 @@ class UniformBox(AbstractDistribution):
         return jnp.sum(jnp.where(self.blur > 0, soft, sharp), axis=-1)
 
     def cdf(self, value: Any) -> Float[Array, "*batch dim"]:
+        return self._cdf(as_event(value, self.event_shape))
+
+    def _cdf(self, value: Array) -> Float[Array, "*batch dim"]:
+        """At one value, or at one for each box of a stack."""
         width = self.high - self.low
         inside = jnp.clip((value - self.low) / jnp.where(width > 0, width, 1.0), 0.0, 1.0)
         sharp = jnp.where(width > 0, inside, (value >= self.low).astype(self.low.dtype))
@@ -148,7 +152,7 @@ class UniformBox(AbstractDistribution):
         level = as_level(level) * jnp.ones_like(self.low)
         sharp = self.low + level * (self.high - self.low)
         reach = jnp.where(self.blur > 0, self.blur * ndtri(level), 0.0)
-        soft = bisect(self.cdf, level, self.low + reach, self.high + reach)
+        soft = bisect(self._cdf, level, self.low + reach, self.high + reach)
         return jnp.where(self.blur > 0, soft, sharp)
 
     def marginal(self, dims: tuple[int, ...]) -> "UniformBox":
@@ -188,6 +192,21 @@ def bisect(cdf: Any, level: Array, low: Array, high: Array) -> Array:
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
     return jax.lax.fori_loop(0, BISECTIONS, halve, (low, high))[1]
+
+
+def as_blur(blur: Any, corner: Array) -> Array:
+    """The blur of each entry of a corner, of its shape.
+
+    Raises:
+        ValueError: blur of other dimensions, which would make values of a box that has none.
+    """
+    blur = as_float("blur", blur)
+    if blur.shape not in ((), corner.shape[-1:], corner.shape):
+        raise ValueError(
+            f"blur must be one number or {list(corner.shape[-1:])} like a corner, but has shape "
+            f"{blur.shape}."
+        )
+    return blur * jnp.ones_like(corner)
 
 
 def check_corners(low: Array, high: Array, blur: Array, axes: tuple, form: str) -> None:
