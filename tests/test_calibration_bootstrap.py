@@ -115,3 +115,13 @@ def test_one_episode_tests_nothing():
     (test,) = sign_flip_tests(np.ones((1, 1)), [absolute])
     assert test.statistic == 1
     assert math.isnan(test.p_value)
+
+
+def test_p_values_are_no_less_than_the_signs_allow():
+    """Two of sixteen resamples of four episodes are the data, in whatever order they are added."""
+    for seed in range(50):
+        same_side = np.random.default_rng(seed).random((4, 1))
+        (few,) = sign_flip_tests(same_side, [absolute])
+        assert few.p_value == pytest.approx(2 / 16, abs=0.05)
+    (many,) = sign_flip_tests(np.ones((60, 1)), [absolute])
+    assert many.p_value == 1 / 1001  # the data themselves are one of the resamples

@@ -182,6 +182,10 @@ def test_dimensions_are_tested_together_and_episodes_need_no_order():
     alone = pit_tests(bad, episode)
     assert both.kolmogorov_smirnov.statistic == alone.kolmogorov_smirnov.statistic
     assert both.chi_square.p_value < 0.01
+    parts = pit_tests(good, episode), alone
+    for name in ("cramer_von_mises", "chi_square"):
+        total = sum(getattr(part, name).statistic for part in parts)
+        assert getattr(both, name).statistic == pytest.approx(total)
     # Steps of the episodes in turns: each episode is still in the order of time.
     turns = np.argsort(np.tile(np.arange(15), 20), kind="stable")
     mixed = pit_tests(bad[turns], episode[turns])
@@ -220,6 +224,12 @@ def test_a_single_episode_says_nothing():
 def test_refuses_what_is_no_level(test, bad):
     with pytest.raises(ValueError, match=r"values must hold numbers in \[0, 1\], but 1 of 2"):
         test(np.array([0.5, bad]), np.arange(2))
+
+
+@pytest.mark.parametrize("test", [pit_tests, pit_histogram])
+def test_refuses_no_bin(test):
+    with pytest.raises(ValueError, match="bins must be a whole number"):
+        test(np.array([0.2, 0.5]), np.arange(2), bins=0)
 
 
 def test_refuses_a_lag():

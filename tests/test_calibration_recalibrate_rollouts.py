@@ -14,6 +14,7 @@ from stochwm import imagine, replay
 from stochwm._storage import load_tree, save_tree
 from stochwm.agents.returns import lambda_returns
 from stochwm.calibration import (
+    Adaptive,
     AdaptiveLevel,
     ByStep,
     Spread,
@@ -29,6 +30,8 @@ from stochwm.calibration import (
     recalibrate,
     spread,
 )
+from stochwm.calibration.by_step import _roll
+from stochwm.calibration.starts import Starts
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import (
     Censored,
@@ -36,6 +39,7 @@ from stochwm.distributions import (
     DiagNormalMixture,
     LatentState,
     SymlogNormal,
+    UniformMixture,
 )
 from stochwm.envs import DreamEnv
 from stochwm.models import Markov, on_observations
@@ -123,6 +127,17 @@ def test_factors_of_a_model_that_is_wrong_alike_at_every_step_are_alike():
     fixed = recalibrate(MODEL, plain, per="horizon", horizons=(1, 2, 4, 8), key=KEY)
     np.testing.assert_allclose(fixed.factor.values, 2.0, rtol=0.1)
     assert (fixed.factor.values == fixed.factor.values[0]).all()
+
+
+def test_the_score_of_a_step_is_of_the_futures_that_last_so_long():
+    """All of them miss by 1; what stands after the end of an episode must not count."""
+    mask = np.arange(4) < np.array([4, 4, 3, 2, 1, 1])[:, None]
+    future = np.where(mask, 1.0, 1e6).astype(np.float32)[..., None]
+    nothing = np.zeros((6, 4, 1), np.float32)
+    starts = Starts(np.arange(6), nothing[:, 0], nothing, future, mask, np.arange(6))
+    still, sure = Markov(Walk(jnp.array([1e-6]))), [np.ones(1)] * 4
+    _, scores = _roll(still, starts, jnp.zeros((6, 3, 1)), sure, range(4), KEY)
+    assert scores.mean() == pytest.approx(1.0, rel=1e-4)
 
 
 def test_factors_of_steps_hold_after_the_last(by_step):
@@ -244,6 +259,17 @@ def test_boxes_reach_exactly_what_needs_no_more_than_their_spread(name):
         np.testing.assert_array_equal((low <= values) & (values <= high), needed <= factor)
 
 
+def test_an_ensemble_reaches_as_far_as_the_member_with_the_widest_bounds():
+    members = Censored(
+        DiagNormal(jnp.ones((2, 1)), jnp.ones((2, 1))), [[0.0], [-1.0]], [[3.0], [2.0]]
+    )
+    law = UniformMixture(members)
+    low, high = central_box(spread(law, jnp.array(50.0)), 0.9)
+    assert (low[0], high[0]) == (-1, 3)
+    assert needed_spread(law, jnp.array([-0.5]), 0.9) < math.inf
+    assert needed_spread(law, jnp.array([-1.5]), 0.9) == math.inf
+
+
 class AtTheWall(AbstractTransition):
     """Expects to run far into a wall at 0."""
 
@@ -269,6 +295,16 @@ def test_conformal_regions_cover_whatever_the_model():
     fresh = np.roll(scores, 1, axis=0)
     # The next order statistic would cover 95 %; the standard error is 0.4 %.
     assert (fresh <= reach[:, None]).mean() == pytest.approx(0.9, abs=0.015)
+
+
+def test_a_conformal_score_is_of_any_step_of_its_episode():
+    """What happens is as far from the mean as the number of its step: the score tells that."""
+    rows, step = HOLDOUT.transitions(), np.tile(np.arange(10.0), 150)[:, None]
+    rows = eqx.tree_at(lambda r: r.next_state, rows, rows.state + rows.action + step)
+    scores = episode_scores(Walk(jnp.ones(1)), rows, 0.9, key=KEY)
+    drawn = np.bincount(np.round(scores * 1.6448536).astype(int), minlength=10)
+    assert (drawn.shape, drawn.sum()) == ((10,), 150)
+    assert drawn.min() >= 4  # of 15 expected
 
 
 def test_conformal_spread_reaches_the_particles():
@@ -310,6 +346,21 @@ def test_adaptive_level_covers_all_or_nothing_beyond_the_ends():
     nothing = all_of_it.update(jnp.array(0.0)).update(jnp.array(0.0))
     assert nothing.miss == pytest.approx(1.1)
     assert not nothing.covers(jnp.array(0.0))
+
+
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.9, 0.95])
+def test_an_adaptive_level_starts_at_the_conformal_quantile(level):
+    for number in (9, 19, 39, 99):
+        scores = np.random.default_rng(0).permutation(np.arange(1.0, 1.0 + number))
+        assert AdaptiveLevel(scores, level).reach() == conformal_quantile(scores, level)
+
+
+@pytest.mark.parametrize(("miss", "factor"), [(1.1, 2.0), (-0.1, 3.0)])
+def test_where_all_or_nothing_is_covered_particles_take_the_last_finite_score(miss, factor):
+    level = AdaptiveLevel([2.0, 3.0, math.inf], 0.5)
+    level = eqx.tree_at(lambda x: x.miss, level, jnp.array(miss))
+    spread_out = Adaptive(MODEL.kernel, level)(jnp.zeros(1), jnp.zeros(1))
+    assert spread_out.scale[0] == pytest.approx(factor * 0.5 * NOISE)
 
 
 def test_adaptive_boxes_are_what_is_covered_however_wrong_the_kernel():

@@ -1,5 +1,7 @@
 """Figures of calibration carry what they were given, and words say what the numbers are."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -222,6 +224,7 @@ BAD = {
         {"a": CLOUD}, CLOUD, names=["x", "y"], dims=[0]
     ),
     "at least 10 finite": lambda: region_map(CLOUD[:5], (0.9,)),
+    "at least 10 finite particles": lambda: region_map(CLOUD[:, 0], (0.9,)),
     "levels must lie": lambda: region_map(CLOUD, (1.0,)),
     "key must be given": lambda: region_map(DiagNormal(jnp.zeros(2), jnp.ones(2)), (0.9,)),
 }
@@ -273,6 +276,13 @@ def test_words_explain_the_noise_of_the_targets():
     said = words.sentences(Diagnosis((row(1),)), noise=np.array([0.1, 0.0]))
     assert "noise of standard deviation 0.1 on them" in said[-1]
     assert not any("noise" in s for s in words.sentences(Diagnosis((row(1),)), noise=np.zeros(2)))
+
+
+@pytest.mark.parametrize(("rank", "inside"), [(0.05, 0.0), (0.15, 1.0)])
+def test_what_came_where_particles_are_few_is_outside_their_region(rank, inside):
+    one = row(1)
+    one = dataclasses.replace(one, values={**one.values, "density": np.full(len(EPISODE), rank)})
+    assert words.at_level(words.regions(one), 0.9)[0] == inside
 
 
 def test_table_has_a_row_a_horizon_that_fits_its_headings():

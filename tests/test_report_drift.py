@@ -84,6 +84,15 @@ def test_ribbons_draw_medians_of_the_most_uncertain_dimensions():
             x, y = line(axes, f"median {name}")
             np.testing.assert_array_equal(x, np.arange(1, 7))
             np.testing.assert_allclose(y, np.nanmedian(kind[..., dim], axis=0))
+        # Of each kind the band of 90 % of the futures, then that of half of them.
+        first = [c.get_paths()[0].vertices for c in axes.collections]
+        ends = [np.sort(np.unique(v[v[:, 0] == 1, 1])) for v in first]
+        expected = [
+            np.nanquantile(kind[:, 0, dim], levels)
+            for kind in (epistemic, aleatoric)
+            for levels in ([0.05, 0.95], [0.25, 0.75])
+        ]
+        np.testing.assert_allclose(ends, expected)
         assert line(axes, "trusted")[0][0] == np.median(trusted) + 0.5
     assert "the 2 of 3 most uncertain" in texts(figure)
     figure.canvas.draw()

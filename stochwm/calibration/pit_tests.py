@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._counts import checked_count
 from .bootstrap import EpisodeTest, episode_index, episode_sums, sign_flip_band, sign_flip_tests
 from .coverage import checked_levels
 
@@ -60,9 +61,9 @@ def pit_histogram(
         seed: for the resamples.
 
     Raises:
-        ValueError: values outside [0, 1], NaN included, or none at all.
+        ValueError: values outside [0, 1], NaN included, or none at all, or no bin.
     """
-    values = checked_levels("values", values)
+    values, bins = checked_levels("values", values), checked_count("bins", bins)
     counts, length = _cell_counts(values, episode, bins)
     share = counts.sum(axis=0) / len(values)
     deviations = (counts - length[:, None, None] / bins) / len(values)
@@ -100,10 +101,11 @@ def pit_tests(
         without a pair of values `lag` apart.
 
     Raises:
-        ValueError: values outside [0, 1], NaN included, or none at all, or a lag below 1.
+        ValueError: values outside [0, 1], NaN included, or none at all, no bin, or a lag below 1.
     """
     if lag < 1:
         raise ValueError(f"lag must be at least 1, but is {lag}.")
+    bins = checked_count("bins", bins)
     values = checked_levels("values", values).reshape(len(values), -1)
     number, each = len(values), -(-CELLS // bins)
     counts, length = _cell_counts(values, episode, bins * each)

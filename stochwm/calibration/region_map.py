@@ -64,7 +64,7 @@ def region_map(
         draws = np.asarray(jax.vmap(lambda seed: law.sample(seed=seed))(keys))
         density = lambda points: _density_of(law, points)  # noqa: E731
     else:
-        draws = _thinned(np.asarray(prediction, float)[:, list(dims)])
+        draws = _thinned(np.asarray(prediction, float))[:, list(dims)]
         density = _kernel_density(draws)
     first, second = (_grid(column) for column in draws.T)
     points = np.stack(np.meshgrid(first, second), axis=-1)
