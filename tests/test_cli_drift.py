@@ -13,7 +13,7 @@ from stochwm._learn import LearnConfig, Run
 from stochwm._learn.chosen_promise import chosen_promise, least_episodes
 from stochwm._learn.drift_section import drift_sections, findings, table_rows
 from stochwm._learn.guards import guard_like, guard_notes, promise_of
-from stochwm._learn.watched import first_cut, load_watched, panels_of
+from stochwm._learn.watched import _ended, first_cut, load_watched, panels_of
 from stochwm._storage import StorageError, load_metadata, load_tree, save_tree
 from stochwm.data import FlatSpace, RandomPolicy
 from stochwm.drift import (
@@ -187,6 +187,11 @@ def test_every_guard_comes_back_from_disk(tmp_path, name, promise):
 def test_a_future_is_cut_within_its_episode_or_not_at_all(trusted, found):
     first, steps = first_cut(np.array(trusted), lasts=np.array([9, 2]), horizon=9)
     assert (first, steps) == found
+
+
+def test_uncertainty_is_drawn_up_to_the_end_of_the_episode():
+    drawn = _ended(np.ones((2, 1, 3, 1)), np.array([3, 1]))[:, 0, :, 0]
+    np.testing.assert_array_equal(np.isnan(drawn), [[0, 0, 0], [0, 1, 1]])
 
 
 def test_one_hot_blocks_are_one_panel():
