@@ -172,6 +172,7 @@ def observe(
     is drawn.
 
     Args:
+        model: any filter.
         observations: what was seen, `[time, ...]`.
         actions: the action chosen at each observation, `[time, action_size]`.
         is_first: whether an episode begins there, `[time]`.

@@ -66,7 +66,7 @@ class TrainPPO:
         env_id: a registered Gymnasium id, such as `CartPole-v1` or `stochwm/Doors-v0`.
         changes: what differs from the defaults.
         env_args: `NAME=VALUE` for `gymnasium.make`; values are JSON, and text where they are not.
-        steps: of the environment, all copies together; rounded to whole rollouts.
+        steps: of the environment, all copies together; rounded down to whole rollouts, or one.
         seed: of everything random, in [0, 2**32).
         checkpoint_every: steps of the environment.
         out: the run folder; by default runs/ENV_ID-ppo-seedSEED.

@@ -20,7 +20,7 @@ class Beside(NamedTuple):
     observation: Float[np.ndarray, "dreams time observation"]
     """Decoded: drawn where it is categories, the median elsewhere."""
     reward: Float[np.ndarray, "dreams time"]
-    """Predicted on arrival."""
+    """Predicted on arrival; in the rows that were shown, what was received."""
     ended: Bool[np.ndarray, "dreams time"]
     """True from the row at which a dream ended."""
     seen: int

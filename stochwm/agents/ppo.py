@@ -272,7 +272,7 @@ def train_ppo(
     Args:
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
         config: the choices.
-        steps: of the environment, all copies together; rounded to whole rollouts.
+        steps: of the environment, all copies together; rounded down to whole rollouts, or one.
         seed: of everything.
         folder: for checkpoints, as those of `train_dreamer`; None keeps none.
         checkpoint_every: steps of the environment.
