@@ -125,6 +125,16 @@ def test_options_reach_imagine(propagate):
 
 
 @pytest.mark.parametrize("propagate", WAYS)
+@pytest.mark.parametrize("particles", [6, 7])
+def test_particles_go_on_from_their_own_starts(propagate, particles):
+    states = 1_000.0 * jnp.arange(particles)[:, None]
+    go = eqx.filter_jit(propagate)
+    last, trajectory = go(MODEL, still, states, key=KEY, length=LENGTH)
+    assert np.abs(trajectory.state - states[:, None]).max() < 100
+    np.testing.assert_array_equal(trajectory.state[:, -1], last)
+
+
+@pytest.mark.parametrize("propagate", WAYS)
 def test_longer_futures_begin_like_shorter_ones(propagate):
     long, short = (
         propagate(MODEL, still, jnp.zeros((6, 1)), key=KEY, length=length)[1] for length in (4, 2)
