@@ -23,6 +23,7 @@ from stochwm.agents import (
     lambda_returns,
     make_actor_head,
     make_source,
+    record_episode,
     sample,
 )
 from stochwm.agents.checkpoints import Checkpoints
@@ -165,6 +166,8 @@ def test_actors_have_the_units_of_their_space():
     head = make_actor_head(box)
     assert head.outputs == 4
     np.testing.assert_allclose(head(jnp.zeros(4)).mean(), [0.0, 5.0])
+    middle = 0.1 + 0.9 / (1 + np.exp(-2))
+    np.testing.assert_allclose(head(jnp.zeros(4)).scale, [2 * middle, 5 * middle], rtol=1e-5)
     far = head(jnp.array([99.0, -99.0, -99.0, 99.0]))
     np.testing.assert_allclose(far.mean(), [2.0, 0.0], atol=1e-5)
     np.testing.assert_allclose(far.scale, [0.2, 5.0], rtol=1e-5)
@@ -270,6 +273,47 @@ def test_rows_keep_the_time_convention():
     assert (last & ~terminal).any()
     assert np.all(rows.observation[last & ~terminal] == 4)
     assert np.abs(rows.action).max() == 1.0
+
+
+def remember_and_draw(agent, memory, observation, is_first, *, key):
+    """Tenths say how often it was asked, what is less is drawn."""
+    return memory + 1, 0.1 * memory[None] + 0.09 * jax.random.uniform(key, (1,)), None
+
+
+@pytest.mark.parametrize("source", [WorldSource(Clock(), 3), GymSource(make_clock, 3)])
+def test_every_row_of_every_copy_draws_for_itself(source):
+    place, memory = source.start(0), jnp.zeros(3)
+    steps = source.collect(remember_and_draw, None, memory, place, key=KEY, length=4)[2]
+    assert np.unique(steps.action).size == 12
+
+
+def test_an_episode_row_by_row_is_as_in_a_piece():
+    """What the agent remembers goes on from row to row, and every row draws anew."""
+    looks = []
+    rows, seen = record_episode(
+        WorldSource(Clock(), 1),
+        remember_and_draw,
+        None,
+        key=KEY,
+        memory=jnp.zeros(1),
+        look=lambda: looks.append(1) or len(looks),
+    )
+    np.testing.assert_array_equal(rows.observation[:, 0], range(5))
+    np.testing.assert_array_equal(rows.is_last, [False] * 4 + [True])
+    tenths, drawn = np.divmod(np.asarray(rows.action[:, 0], float), 0.1)
+    np.testing.assert_array_equal(tenths, range(5))
+    assert np.ptp(drawn) > 1e-3
+    assert np.unique(drawn.round(6)).size == 5
+    assert seen == [1, 2, 3, 4, 5]
+    shorter, _ = record_episode(
+        WorldSource(Clock(), 1),
+        remember_and_draw,
+        None,
+        key=KEY,
+        memory=jnp.zeros(1),
+        longest=2,
+    )
+    np.testing.assert_array_equal(shorter.action, rows.action[:2])
 
 
 def test_returns_of_episodes_cross_chunks():

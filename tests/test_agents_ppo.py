@@ -60,6 +60,8 @@ def test_the_objective_by_hand(space):
     agent = make_actor_critic(
         flat_space(gym.spaces.Box(-1, 1, (3,))), flat_space(space), CONFIG, key=jax.random.key(0)
     )
+    # A policy that is not all but uniform: its entropy differs from row to row.
+    agent = eqx.tree_at(lambda a: a.actor.layers[-1].weight, agent, replace_fn=lambda x: 100 * x)
     random = np.random.default_rng(0)
     observation = jnp.asarray(random.normal(size=(5, 3)), float)
     policy = jax.vmap(agent.policy)(observation)
@@ -85,8 +87,45 @@ def test_the_objective_by_hand(space):
     errors = ((value - returns) ** 2)[used]
     np.testing.assert_allclose(parts["policy_loss"], expected_policy, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts["value_loss"], 0.5 * errors.mean(), rtol=1e-4)
-    expected = expected_policy + 0.25 * errors.mean() - 0.01 * parts["entropy"]
+    entropy = np.asarray(jax.vmap(lambda p: p.entropy())(policy))[used].mean()
+    np.testing.assert_allclose(parts["entropy"], entropy, rtol=1e-5)
+    expected = expected_policy + 0.25 * errors.mean() - 0.01 * entropy
     np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+def test_networks_begin_orthogonal():
+    """Gains: sqrt(2) inside, 1 of the value, and 0.01 of the policy, so that it is uniform."""
+    spaces = flat_space(gym.spaces.Box(-1, 1, (3,))), flat_space(DISCRETE)
+    agent = make_actor_critic(*spaces, CONFIG, key=jax.random.key(0))
+    for network, last in ((agent.actor, 0.01), (agent.critic, 1.0)):
+        for layer, gain in zip(network.layers, (2**0.5, 2**0.5, last), strict=True):
+            sizes = np.linalg.svd(layer.weight, compute_uv=False)
+            np.testing.assert_allclose(sizes, gain, rtol=1e-4)
+            assert not layer.bias.any()
+
+
+def test_steps_shrink_to_nothing_along_a_run(monkeypatch):
+    """Adam on gradients that are held to a norm of 1e-5: 4 rollouts x 3 epochs x 2 minibatches."""
+
+    class Told(Exception):
+        pass
+
+    def tell(config, optimizer):
+        raise Told(optimizer)
+
+    monkeypatch.setattr("stochwm.agents.ppo.make_update", tell)
+    sizes = {"num_envs": 2, "rollout": 8, "epochs": 3, "minibatches": 2}
+    config = PPOConfig(width=8, depth=1, max_norm=1e-5, learning_rate=0.5, **sizes)
+    with pytest.raises(Told) as told:
+        train_ppo(Doors(1, 2), config, steps=64, progress=False)
+    optimizer, gradient = told.value.args[0], {"weight": jnp.array([3.0, -4.0])}
+    state, steps = optimizer.init(gradient), []
+    for _ in range(25):
+        step, state = optimizer.update(gradient, state)
+        steps.append(step["weight"])
+    first = -0.5 * np.array([0.6, -0.8]) / (np.array([0.6, 0.8]) + 1)
+    expected = first * (1 - np.arange(25)[:, None] / 24)
+    np.testing.assert_allclose(steps, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_it_finds_the_best_policy_of_a_small_world():

@@ -57,6 +57,13 @@ def test_the_screen_tells_nothing():
     np.testing.assert_allclose(covariance[2, :2], 0.0, atol=1e-7)
 
 
+def test_the_goal_is_reached_within_its_radius():
+    world = NoisyTV()
+    for distance, paid in ((0.39, 1.0), (0.41, 0.0)):
+        for x, y in ((3.5, 0.5 + distance), (3.5 - distance, 0.5)):
+            assert world.reward(None, None, jnp.array([x, y, 0.0])) == paid
+
+
 def test_the_way_to_the_goal():
     world = NoisyTV()
     plan = [NORTH] * 5 + [EAST] * 5 + [SOUTH] * 6 + [EAST]
