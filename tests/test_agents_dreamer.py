@@ -14,10 +14,13 @@ import pytest
 from stochwm.agents import (
     PRESETS,
     AgentDiverged,
+    Running,
+    SlowCritic,
     Steps,
     WorldSource,
     acting,
     dream_beside,
+    episode_returns,
     laprop,
     make_learner,
     make_update,
@@ -29,6 +32,7 @@ from stochwm.agents import (
 from stochwm.agents.actors import OneHotActor
 from stochwm.agents.dreamer import (
     Dream,
+    act,
     dream_from,
     loss_of_actor,
     loss_of_critic,
@@ -36,8 +40,9 @@ from stochwm.agents.dreamer import (
     range_of,
     replayed_returns,
 )
-from stochwm.agents.exploring import Explorer, explore
-from stochwm.agents.train_dreamer import _Job
+from stochwm.agents.exploring import Explorer, act_at_random, explore
+from stochwm.agents.steps import Finished
+from stochwm.agents.train_dreamer import _Job, _row
 from stochwm.data import RandomPolicy, flat_space
 from stochwm.distributions import SymlogNormal, symexp
 from stochwm.drift import DriftGuard, epistemic_variance
@@ -236,15 +241,16 @@ def test_the_actor_of_v1_climbs_its_returns():
 
 
 def test_what_the_critic_minimises():
-    """Cross-entropies towards the returns and towards what the slow critic says."""
+    """Cross-entropies towards the returns and, half as strong, towards the slow critic's value."""
+    config = dataclasses.replace(V3, slow_critic=SlowCritic(0.02, pull=0.5))
     start, dream = learner(V3), a_dream()
     agent, slow, scalar = start.agent, start.slow_critic, V3.scalar
     features = dream.features[:-1]
-    loss = loss_of_critic(agent, slow, V3, features, dream.returns, dream.weight)
+    loss = loss_of_critic(agent, slow, config, features, dream.returns, dream.weight)
     for t, x in enumerate(features):
         log_probs = np.asarray(jax.nn.log_softmax(agent.critic(x)))
-        towards = [scalar.two_hot(dream.returns[t]), scalar.two_hot(scalar.mean(slow(x)))]
-        expected = -sum(np.sum(np.asarray(target) * log_probs) for target in towards)
+        target = scalar.two_hot(dream.returns[t]) + 0.5 * scalar.two_hot(scalar.mean(slow(x)))
+        expected = -np.sum(np.asarray(target) * log_probs)
         np.testing.assert_allclose(loss[t], dream.weight[t] * expected, rtol=1e-4)
 
 
@@ -288,6 +294,7 @@ def test_numbers_and_categories_are_predicted_as_what_they_are():
     found = dream_beside(model, rows, seen=1, dreams=2, key=KEY).observation
     np.testing.assert_array_equal(found[..., :3].sum(axis=-1), np.ones((2, 3)))
     assert np.isin(found[..., :9], [0, 1]).all()
+    assert not np.array_equal(*found)  # each dream has draws of its own
 
 
 # --- one update -------------------------------------------------------------------------------
@@ -449,6 +456,31 @@ def test_every_chunk_draws_anew():
         state, _, _ = job.advance(state, restart=False)
     action = state.replay.rows.action
     assert not np.array_equal(action[:8], action[8:16])
+
+
+def test_a_prefill_is_random_and_its_returns_are_discounted():
+    """Three chunks of 16 steps, of which two are collected."""
+    job = _Job(SOURCE, dataclasses.replace(V3, prefill=48), 0, None)
+    state, ended = job.begin(), []
+    for _ in range(2):
+        state, finished, _ = job.advance(state, restart=False)
+        ended += finished
+    at = lambda chunk: eqx.tree_at(lambda s: s.chunk, state, jnp.asarray(chunk))  # noqa: E731
+    behaviour = [job._behaviour(at(chunk))[0] for chunk in range(4)]
+    assert behaviour == [act_at_random] * 3 + [act]
+    rows = jax.tree.map(lambda x: x[:16], state.replay.rows)
+    expected, _ = episode_returns(rows, Running.begin(2), V3.gamma)
+    returns = lambda found: [one.discounted for one in found]  # noqa: E731
+    np.testing.assert_allclose(returns(ended), returns(expected), rtol=1e-5)
+    assert any(one.length > 1 for one in ended)
+
+
+def test_the_real_return_is_that_of_a_step():
+    """A long episode has more of them than a short one."""
+    state = _Job(SOURCE, V3, 0, None).begin()
+    short, long = Finished(1.0, 1, 0, 2.0), Finished(5.0, 3, 1, 6.0)
+    row = _row(16, state, [short, long], [], 0.0)
+    assert (row["mean_return"], row["mean_length"], row["real_return"]) == (3.0, 2.0, 5.0)
 
 
 def test_a_run_that_diverges_names_the_step(tmp_path):

@@ -16,10 +16,26 @@ from PIL import Image
 from stochwm import cli
 from stochwm._learn import LearnConfig
 from stochwm._storage import StorageError
-from stochwm._train import AgentConfig, AgentRun, dream_agent, play_agent, train_agent
+from stochwm._train import (
+    AgentConfig,
+    AgentRun,
+    DreamtBeside,
+    dream_agent,
+    play_agent,
+    train_agent,
+)
+from stochwm._train.dream import _held
 from stochwm._train.options import TrainDreamer
 from stochwm._train.rendered import as_frames, record
-from stochwm.agents import PRESETS, Dreamer, Steps, dream_beside, make_source, record_episode
+from stochwm.agents import (
+    PRESETS,
+    Beside,
+    Dreamer,
+    Steps,
+    dream_beside,
+    make_source,
+    record_episode,
+)
 from stochwm.distributions import Deterministic, DiagNormal
 from stochwm.models import AbstractFilter
 from tests.cases_runs import command_line
@@ -278,10 +294,28 @@ def test_dreams_follow_the_actions_that_were_taken():
             dream_beside(Adder(), episode, seen=wrong, dreams=3, key=KEY)
 
 
+def test_what_is_told_of_dreams_that_are_left():
+    """Two of three dreams are over at row 2 of 4, and count for nothing from row 3 on."""
+    ended = np.array([[0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]], bool)
+    number = np.array([[0.0, 1.0, 2.0, 3.0]]) + [[0.0], [100.0], [200.0]]
+    dreams = Beside(number[..., None], np.ones((3, 4)), ended, 1)
+    np.testing.assert_array_equal(_held(dreams.observation, dreams.over)[:, 3, 0], [3, 102, 202])
+    no = np.zeros(4, bool)
+    real = Steps(np.arange(4.0)[:, None], np.zeros((4, 1)), np.arange(4.0), no, no, no)
+    told = str(DreamtBeside("title", ("x",), (), real, dreams, Path("dream.gif"))).splitlines()
+    (at,) = (i for i, line in enumerate(told) if line.startswith("step 3"))
+    assert told[at] == "step 3, 3 dreamt, 33 % of dreams go on"
+    assert told[at + 1].split() == ["x", "3.000", "3.000", "3.000", "3.000"]
+    (total,) = (line for line in told if line.startswith("sum of dreamt rewards"))
+    assert total.split()[4:] == ["6.000", "2.000", "2.000", "2.900"]
+    assert told[3].startswith("step 1, 1 dreamt")
+
+
 def test_flat_pictures_become_frames():
     grey = as_frames(np.array([[0.0, 300.0, 12.6, np.nan]]), (2, 2, 1))
     assert grey.shape == (1, 2, 2, 3)
     np.testing.assert_array_equal(grey[0, ..., 2], [[0, 255], [13, 0]])
+    np.testing.assert_array_equal(as_frames(np.arange(8.0), (1, 2, 4)), [[[0, 1, 2], [4, 5, 6]]])
 
 
 # --- the command line ---------------------------------------------------------------------------
