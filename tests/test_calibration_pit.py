@@ -79,7 +79,8 @@ def test_limits_agree_where_there_is_no_atom():
 def test_what_rounding_moved_off_an_atom_is_on_it():
     """As `log_prob` sees it: otherwise the value of a world would be impossible, or certain."""
     law = UniformBox([0.3], [0.3])
-    for value in (0.3 - 1e-7, 0.3 + 1e-7):
+    moved = jnp.finfo(law.low.dtype).eps
+    for value in (0.3 - moved, 0.3 + moved):
         left, right = law.cdf_limits(jnp.array([value]))
         assert (left[0], right[0]) == (0, 1)
     assert law.cdf_limits(jnp.array([0.3001])) == (1, 1)
