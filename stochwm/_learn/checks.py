@@ -6,7 +6,7 @@ from ..data import Episodes, flat_space, load_policy
 from .config import FRACTIONS, LearnConfig
 from .kernels import family_of
 from .recorded import recorded
-from .worlds import bundled_world, env_of
+from .worlds import bundled_world, env_of, refuse_an_id
 
 
 def check_choices(config: LearnConfig) -> None:
@@ -15,10 +15,12 @@ def check_choices(config: LearnConfig) -> None:
     Raises:
         ValueError: no such environment, data or policy, too few episodes, or a family that does not
             fit the observations.
-        TypeError: a space that has no flat encoding, or a policy that is no function.
+        TypeError: an id in place of choices, a space that has no flat encoding, or a policy that is
+            no function.
         StorageError: damaged data.
         ImportError: data of an extra that is not installed.
     """
+    refuse_an_id(config)  # before its fields are read
     if config.data is None:
         with contextlib.closing(env_of(config)) as env:
             family_of(config, flat_space(env.observation_space))

@@ -22,6 +22,15 @@ class NamesEnv(Protocol):
     def env_kwargs(self) -> dict[str, Any]: ...
 
 
+def refuse_an_id(config: NamesEnv) -> None:
+    """Raises a TypeError where an id stands in place of choices."""
+    if isinstance(config, str):
+        raise TypeError(
+            f"config must be choices, but is {config!r}: pass LearnConfig({config!r}) to learn, "
+            f'AgentConfig("dreamer", {config!r}) to train_agent.'
+        )
+
+
 def env_of(config: NamesEnv, **options: Any) -> gymnasium.Env:
     """The environment that the configuration names; `options` are arguments of it as well.
 
@@ -29,11 +38,7 @@ def env_of(config: NamesEnv, **options: Any) -> gymnasium.Env:
         TypeError: an id in place of choices.
         ValueError: there is none of that name, or it does not take these arguments.
     """
-    if isinstance(config, str):
-        raise TypeError(
-            f"config must be choices, but is {config!r}: pass LearnConfig({config!r}) to learn, "
-            f'AgentConfig("dreamer", {config!r}) to train_agent.'
-        )
+    refuse_an_id(config)
     return make_env(config.env_id, **(config.env_kwargs | options))
 
 
