@@ -47,6 +47,7 @@ def imagine_futures(run: Run, test: Episodes) -> dict[str, np.ndarray]:
         arrays[f"step_{name}"] = drawn - rows.state[picked]
         arrays |= _at_one(model, f"at_{name}", starts, key)
     arrays |= {} if run.world is None else _at_one(run.world, "at_law", starts, key)
+    arrays = {name: np.asarray(x, np.float32) for name, x in arrays.items()}  # as they are loaded
     save_tree(run.path / "futures", arrays, {"shapes": {k: v.shape for k, v in arrays.items()}})
     return arrays
 

@@ -41,7 +41,7 @@ def guard_like(notes: dict[str, Any]) -> DriftGuard:
     """A guard of the right structure and shapes, with numbers that mean nothing."""
     measure = _MEASURES[notes["measure"]]
     if notes["scaled"] is not None:
-        measure = InUnits(measure, jnp.ones(notes["scaled"]))
+        measure = InUnits(measure, jnp.ones(notes["scaled"], jnp.float32))  # as episodes are
     return DriftGuard(measure, 0.0, cumulative=notes["cumulative"])
 
 
