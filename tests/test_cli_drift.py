@@ -154,7 +154,10 @@ def test_shares_of_a_trusted_future_are_shown(run, stochwm):
 
 
 GUARDS = {
-    "scaled": DriftGuard(InUnits(epistemic_variance, np.array([0.5, 2.0])), 0.25, cumulative=True),
+    # In the precision of episodes, whose units they are.
+    "scaled": DriftGuard(
+        InUnits(epistemic_variance, np.array([0.5, 2.0], np.float32)), 0.25, cumulative=True
+    ),
     "plain": DriftGuard(epistemic_variance, -np.inf),
 }
 PROMISES = [
