@@ -199,7 +199,7 @@ def test_planners_critics_and_environments_take_a_repaired_model_as_it_is(by_ste
 
 def test_a_model_by_step_is_saved_and_loaded(by_step, tmp_path):
     save_tree(tmp_path / "model", by_step)
-    like = ByStep(Markov(Walk(jnp.ones(1)), distance, stays_near), np.ones((8, 1)))
+    like = ByStep(Markov(Walk(jnp.ones(1)), distance, stays_near), np.ones((8, 1), np.float32))
     assert eqx.tree_equal(load_tree(tmp_path / "model", like), by_step)
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from ..calibration import BetaMap, ByStep, PitMap, QuantileMap, Spread, Tempered
 from ..models import Markov
 
-Shape = tuple[int, ...]
 LISTED = 6  # dimensions whose factors are written out
-_AROUND: dict[str, Callable[[Any, Shape], Any]] = {
-    "scale": lambda kernel, shape: Spread(kernel, np.ones(shape)),
-    "pit": lambda kernel, shape: PitMap(kernel, QuantileMap(*[jnp.zeros(shape)] * 2)),
-    "beta": lambda kernel, shape: PitMap(kernel, BetaMap(*[jnp.zeros(shape)] * 3)),
-    "weights": lambda kernel, shape: Tempered(kernel, np.ones(shape)),
-    "conformal": lambda kernel, shape: Spread(kernel, np.ones(shape)),
+_AROUND: dict[str, Callable[[Any, np.ndarray], Any]] = {
+    "scale": lambda kernel, ones: Spread(kernel, ones),
+    "pit": lambda kernel, ones: PitMap(kernel, QuantileMap(*[jnp.zeros_like(ones)] * 2)),
+    "beta": lambda kernel, ones: PitMap(kernel, BetaMap(*[jnp.zeros_like(ones)] * 3)),
+    "weights": lambda kernel, ones: Tempered(kernel, ones),
+    "conformal": lambda kernel, ones: Spread(kernel, ones),
 }
 
 
@@ -28,8 +27,9 @@ def notes_of(model: Any, method: str, per: str, level: float) -> dict[str, Any]:
         fitted = eqx.tree_at(lambda m: m.model, model, None)
     else:
         fitted = eqx.tree_at(lambda k: k.kernel, model.kernel, None)
-    shape = jax.tree.leaves(fitted)[0].shape
-    return {"method": method, "per": per, "level": level, "shape": list(shape)}
+    leaf = jax.tree.leaves(fitted)[0]
+    found = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+    return {"method": method, "per": per, "level": level} | found
 
 
 def fitted_text(model: Any, names: Sequence[str]) -> str:
@@ -57,8 +57,8 @@ def _listed(factors: np.ndarray, names: Sequence[str]) -> str:
 
 def repaired_like(model: Markov, notes: dict[str, Any]) -> Any:
     """A recalibrated model of the right structure and shapes, with numbers that mean nothing."""
-    shape = tuple(notes["shape"])
+    ones = np.ones(notes["shape"], notes.get("dtype", "float32"))  # older runs are all of that
     if notes["per"] == "horizon":
-        return ByStep(model, np.ones(shape))
-    wrapped = _AROUND[notes["method"]](model.kernel, shape)
+        return ByStep(model, ones)
+    wrapped = _AROUND[notes["method"]](model.kernel, ones)
     return eqx.tree_at(lambda m: m.kernel, model, wrapped)
