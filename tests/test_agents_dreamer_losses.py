@@ -20,8 +20,8 @@ from stochwm.agents.dreamer import (
     replayed_returns,
 )
 from stochwm.distributions.mixture import take
-from stochwm.training import rssm_loss
-from tests.test_agents_dreamer import KEY, SPACES, V3, batch, dreamt, learner
+from stochwm.training import partition_trainable, rssm_loss
+from tests.test_agents_dreamer import KEY, SPACES, V1, V3, batch, dreamt, learner
 
 adding_up = eqx.filter_jit(partial(losses, guard=None, key=KEY))
 dreaming = eqx.filter_jit(partial(dream_from, guard=None))
@@ -67,6 +67,23 @@ def test_the_sum_of_all_losses():
     expected += np.mean(of_actor) + np.mean(of_critic) + 0.5 * np.mean(replayed)
     np.testing.assert_allclose(metrics.actor_loss, np.mean(of_actor), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+def test_the_world_model_learns_from_what_happened_only():
+    """Not even where the returns have a gradient, which goes through the dream to its start."""
+    start, rows = learner(V1), batch()
+    trainable, rest = partition_trainable(start.agent)
+
+    @jax.jit
+    def gradients(trainable):
+        whole = lambda x: losses(eqx.combine(x, rest), start, rows, V1, None, key=KEY)[0]  # noqa: E731
+        alone = lambda x: jnp.mean(  # noqa: E731
+            jax.vmap(lambda one: one.total())(of_world(eqx.combine(x, rest).model, rows, V1))
+        )
+        return jax.grad(whole)(trainable).model, jax.grad(alone)(trainable).model
+
+    close = partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
+    jax.tree.map(close, *gradients(trainable))
 
 
 def test_returns_may_be_made_of_the_slow_critic():
