@@ -223,6 +223,7 @@ def _scan(step, carry, inputs, *, unroll, axis):
     the time of an RSSM's dream, most of it for pages of memory that were never touched before.
     """
     length = jax.tree.leaves(inputs)[0].shape[0]
+    step = jax.jit(step)  # what is traced for its shapes is not traced again
     row = jax.eval_shape(step, carry, jax.tree.map(lambda x: x[0], inputs))[1]
     there = lambda x: (*x.shape[:axis], length, *x.shape[axis:])  # noqa: E731
     rows = jax.tree.map(lambda x: jnp.zeros(there(x), x.dtype), row)
