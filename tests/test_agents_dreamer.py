@@ -14,6 +14,7 @@ import pytest
 from stochwm.agents import (
     PRESETS,
     AgentDiverged,
+    GymSource,
     Running,
     SlowCritic,
     Steps,
@@ -30,6 +31,7 @@ from stochwm.agents import (
     v3_tiny,
 )
 from stochwm.agents.actors import OneHotActor
+from stochwm.agents.checkpoints import seed_of
 from stochwm.agents.dreamer import (
     Dream,
     act,
@@ -447,6 +449,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(env, config, guard, tmp_path)
         train_dreamer(env, other, steps=64, guard=guard, folder=tmp_path)
     other = train(steps=32, seed=1)
     assert without_time(other.history) != without_time(whole.history)[:2]
+
+
+def test_a_run_that_goes_on_between_checkpoints_meets_other_episodes(tmp_path, monkeypatch):
+    """Its environments were not saved, and would begin again as they first did."""
+    seeds, start = [], GymSource.start
+    monkeypatch.setattr(
+        GymSource, "start", lambda self, seed: seeds.append(seed) or start(self, seed)
+    )
+    env, often = partial(WorldEnv, WORLD), {"log_every": 16, "checkpoint_every": 32}
+    for steps in (48, 64):
+        seeds.clear()
+        run = train_dreamer(env, HEADS, steps=steps, folder=tmp_path, progress=False, **often)
+    assert seeds == [0, seed_of(0, 3)]  # made, and begun in chunk 3
+    assert [row["env_steps"] for row in run.history] == [16, 32, 48, 64]
 
 
 def test_every_chunk_draws_anew():

@@ -102,8 +102,6 @@ def train_dreamer(
     choices = {"agent": "dreamer", "env": env, "seed": seed, "guard": guard, **vars(config)}
     checkpoints = Checkpoints(folder, source, choices)
     state, history = checkpoints.last(job.begin())
-    if history and not source.can_be_saved:
-        state = eqx.tree_at(lambda state: state.replay, state, cut(state.replay))
     size = job.steps_per_chunk
     chunks = -(-steps // size)
     rows, every = max(1, log_every // size), max(1, checkpoint_every // size)
@@ -114,7 +112,8 @@ def train_dreamer(
     done = int(state.chunk)
     with tqdm(total=chunks * size, initial=done * size, disable=not progress, unit="step") as bar:
         for chunk in range(done, chunks):
-            restart = not source.can_be_saved and chunk % every == 0
+            # A run that ended between checkpoints has no other environments to go on with either.
+            restart = not source.can_be_saved and (chunk % every == 0 or chunk == done)
             state, ended, seen = job.advance(state, restart=restart)
             finished += ended
             metrics += [] if seen is None else [seen]
