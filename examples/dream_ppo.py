@@ -1,7 +1,7 @@
 """Train an agent in the dream, and score it in the real world: PPO of Stable-Baselines3 on Fork.
 
     pip install 'stochwm[sb3]'
-    python examples/dream_ppo.py
+    python examples/dream_ppo.py [--seed 0]
 
 Three agents may use the same number of real steps: two learn in the dream of a model fitted to
 them, with and without a guard, and one learns on the real steps directly. STOCHWM_FAST=1 runs all
@@ -33,31 +33,32 @@ HORIZON = 20
 COPIES = 64
 
 
-def learn_model(train: Episodes, validation: Episodes) -> Markov:
+def learn_model(train: Episodes, validation: Episodes, key) -> Markov:
     """An ensemble of mixtures; the reward is known."""
     scales = standardisers(train.transitions(), train.observation_space, train.action_space)
 
     def make(key):
         return Standardised(MixtureDensity(2, 1, num_components=8, width=32, key=key), *scales)
 
+    key_model, key_fit = jax.random.split(key)
     fitted = fit(
-        Ensemble(make, 5, key=jax.random.key(0)),
+        Ensemble(make, 5, key=key_model),
         train.transitions(),
         validation=validation.transitions(),
         steps=100 if FAST else 1_500,
-        key=jax.random.key(1),
+        key=key_fit,
         progress=not FAST,
     )
     return Markov(fitted.model, Fork().reward)
 
 
-def as_sb3(dreams: DreamVectorEnv):
+def as_sb3(dreams: DreamVectorEnv, seed: int):
     """A `DreamVectorEnv` with SAME_STEP resets as the vector environment that SB3 expects."""
     from stable_baselines3.common.vec_env import VecEnv
 
     class Dreams(VecEnv):
         def reset(self):
-            return dreams.reset(seed=0)[0]
+            return dreams.reset(seed=seed)[0]
 
         def step_async(self, actions):
             self.actions = actions
@@ -88,12 +89,12 @@ def as_sb3(dreams: DreamVectorEnv):
     return Dreams(dreams.num_envs, dreams.single_observation_space, dreams.single_action_space)
 
 
-def train_ppo(env, steps: int, n_steps: int):
+def train_ppo(env, steps: int, n_steps: int, seed: int):
     """PPO with a small network, the same for everybody."""
     from stable_baselines3 import PPO
 
-    agent = PPO("MlpPolicy", env, n_steps=n_steps, batch_size=256, gamma=0.95, seed=0, device="cpu")
-    return agent.learn(steps)
+    options = {"n_steps": n_steps, "batch_size": 256, "gamma": 0.95, "device": "cpu"}
+    return PPO("MlpPolicy", env, seed=seed, **options).learn(steps)
 
 
 def score(agent) -> str:
@@ -111,7 +112,7 @@ def score(agent) -> str:
     return f"{np.mean(returns):6.2f} +- {np.std(returns) / np.sqrt(EPISODES):.2f}"
 
 
-def dream(model: Markov, starts: Episodes, guard: DriftGuard | None):
+def dream(model: Markov, starts: Episodes, guard: DriftGuard | None, seed: int):
     """An agent that never saw the world."""
     dreams = DreamVectorEnv(
         model,
@@ -121,25 +122,29 @@ def dream(model: Markov, starts: Episodes, guard: DriftGuard | None):
         guard=guard,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    return train_ppo(as_sb3(dreams), DREAM_STEPS, n_steps=32)
+    return train_ppo(as_sb3(dreams, seed), DREAM_STEPS, n_steps=32, seed=seed)
 
 
 def main() -> None:
     """Collect, learn a model, train three agents, score them."""
     show_help = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser(description=__doc__, formatter_class=show_help).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_help)
+    parser.add_argument("--seed", type=int, default=0, help="of data, model and agents")
+    seed = parser.parse_args().seed
     if find_spec("stable_baselines3") is None:
         print("This example needs Stable-Baselines3: pip install 'stochwm[sb3]'")
         return
-    episodes = collect(WORLD, steps=REAL_STEPS, seed=0, progress=not FAST)
-    train, validation, holdout = episodes.split((0.6, 0.1, 0.3), seed=0)
-    model = learn_model(train, validation)
+    episodes = collect(WORLD, steps=REAL_STEPS, seed=seed, progress=not FAST)
+    train, validation, holdout = episodes.split((0.6, 0.1, 0.3), seed=seed)
+    key_model, key_guard = jax.random.split(jax.random.key(seed))
+    model = learn_model(train, validation, key_model)
     promise = FalseAlarm(0.2, horizon=HORIZON)
-    guard = DriftGuard.fit(model, holdout, promise=promise, key=jax.random.key(2))
+    guard = DriftGuard.fit(model, holdout, promise=promise, key=key_guard)
+    real = train_ppo(gym.make(WORLD), REAL_STEPS, n_steps=256, seed=seed)
     print(f"real return of 50 steps, after {REAL_STEPS} real steps")
-    print("  dream, guarded  ", score(dream(model, train, guard)))
-    print("  dream, unguarded", score(dream(model, train, None)))
-    print("  real world      ", score(train_ppo(gym.make(WORLD), REAL_STEPS, n_steps=256)))
+    print("  dream, guarded  ", score(dream(model, train, guard, seed)))
+    print("  dream, unguarded", score(dream(model, train, None, seed)))
+    print("  real world      ", score(real))
 
 
 if __name__ == "__main__":
