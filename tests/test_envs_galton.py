@@ -36,6 +36,13 @@ def fall(world, tilts):
     return jax.vmap(one)(jax.random.split(jax.random.key(0), 4000))
 
 
+def test_final_law_of_a_high_board():
+    """Its binomial coefficients are beyond 64 bits."""
+    law = Galton(rows=80).final_law(0.1).mean()
+    expected = stats.binom.pmf(np.arange(81), 80, 1 / (1 + np.exp(-0.15)))
+    np.testing.assert_allclose(law, expected, rtol=1e-3, atol=1e-7)
+
+
 def test_rollouts_follow_the_laws():
     world = Galton()
     tilts = jnp.array([1.0, 1.0, -0.5, 0.0, 0.3, 1.0, -1.0, 0.2])[:, None]

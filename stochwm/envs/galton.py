@@ -91,7 +91,8 @@ class Galton(AbstractWorld):
         """The last column under one tilt from the start, `[rows + 1]`: Binomial(rows, p(tilt))."""
         odds = self.slant + self.gain * jnp.asarray(tilt)
         rights = np.arange(self.rows + 1)
-        ways = np.log([math.comb(self.rows, int(n)) for n in rights]).astype(np.float32)
+        # np.log takes no whole numbers beyond 64 bits: those of some 70 rows.
+        ways = np.array([math.log(math.comb(self.rows, int(n))) for n in rights], np.float32)
         right, left = jax.nn.log_sigmoid(odds), jax.nn.log_sigmoid(-odds)
         return OneHotCategoricals(ways + rights * right + (self.rows - rights) * left)
 
