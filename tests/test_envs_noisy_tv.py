@@ -84,3 +84,13 @@ def test_the_way_to_the_goal():
     assert reached.mean() > 0.9
     np.testing.assert_array_equal(discounts, 1 - rewards)
     assert (np.asarray(states)[:, :5, 0] < 2).all()
+
+
+def test_the_screen_shows_its_channel_or_is_dark(monkeypatch):
+    """Noise of two deviations does not change what is shown."""
+    number = lambda x, y, channel: np.full((1, 1, 3), 8 if channel is None else channel, np.uint8)  # noqa: E731
+    monkeypatch.setattr("stochwm.envs.noisy_tv.draw_noisy_tv", number)
+    for noise in (-0.06, 0.0, 0.06):
+        screens = np.append(np.linspace(-1, 1, 8), 0.0) + noise
+        shown = [NoisyTV().render(np.array([1.0, 1.0, tv], np.float32))[0, 0, 0] for tv in screens]
+        np.testing.assert_array_equal(shown, range(9))

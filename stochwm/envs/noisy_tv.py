@@ -97,7 +97,7 @@ class NoisyTV(AbstractWorld):
 
     def render(self, state: Float[np.ndarray, " 3"]) -> UInt8[np.ndarray, "height width 3"]:
         """The house from above, north at the top; the screen shows its channel, or is dark."""
-        off = abs(float(state[2])) < 0.5 * float(CHANNELS[-1] - CHANNELS[-2])
+        off = abs(float(state[2])) < 0.5 * float(np.abs(CHANNELS).min())  # half way to the dimmest
         channel = None if off else int(np.argmin(np.abs(CHANNELS - state[2])))
         return draw_noisy_tv(float(state[0]), float(state[1]), channel)
 
