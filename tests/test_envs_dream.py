@@ -20,6 +20,7 @@ from stochwm.data import Episodes, FlatSpace, flat_space
 from stochwm.distributions import DiagNormal
 from stochwm.drift import DriftGuard, epistemic_variance
 from stochwm.envs import Doors, DreamEnv, DreamVectorEnv, Fork
+from stochwm.envs._dream_spaces import resolve
 from stochwm.models import Markov
 from stochwm.transitions import AbstractTransition, Ensemble
 from tests.cases_models import UnindexedHead
@@ -205,9 +206,14 @@ def test_it_is_truncated_exactly_when_the_guard_says_so():
     assert reasons >= {(True, True), (False, False)}
 
 
-def test_pessimism_pays_for_disagreement():
-    plain = DreamEnv(model(), STARTS, **WATCHED)
-    careful = DreamEnv(model(), STARTS, pessimism=0.7, **WATCHED)
+def twice(prediction):
+    return 2 * epistemic_variance(prediction)
+
+
+def test_pessimism_pays_for_what_is_measured():
+    harsh: dict[str, Any] = {"pessimism": 0.35, "measure": twice, **WATCHED}
+    plain, careful = DreamEnv(model(), STARTS, **WATCHED), DreamEnv(model(), STARTS, **harsh)
+    paid = []
     for seed in range(3):
         assert plain.reset(seed=seed)[0] == careful.reset(seed=seed)[0]
         one, other = plain.step(np.zeros(1)), careful.step(np.zeros(1))
@@ -215,6 +221,29 @@ def test_pessimism_pays_for_disagreement():
         cost = 0.7 * one[-1]["epistemic"]
         assert cost > 0.01
         np.testing.assert_allclose(other[1], one[1] - cost, rtol=1e-4)
+        paid.append(other[1])
+    copies = DreamVectorEnv(model(), STARTS, 3, **harsh)
+    copies.reset(seed=0)
+    np.testing.assert_allclose(copies.step(np.zeros((3, 1)))[1], paid, rtol=1e-4)
+
+
+def test_copies_take_seeds_of_their_own():
+    dreams = DreamVectorEnv(model(), STARTS, 3, **WATCHED)
+    single = DreamEnv(model(), STARTS, **WATCHED)
+
+    def check(seen, episodes):
+        """`episodes` has the seed of each copy, and how many it dreamt with it before."""
+        for (seed, before), *rows in zip(episodes, *seen, strict=True):
+            first = single.reset(seed=seed)[0]
+            for _ in range(before):
+                first = single.reset()[0]
+            then = single.step(np.zeros(1))[0]
+            np.testing.assert_allclose(rows, [first, then], rtol=1e-4, atol=1e-5)
+
+    still = np.zeros((3, 1))
+    check((dreams.reset(seed=[11, 4, 7])[0], dreams.step(still)[0]), [(11, 0), (4, 0), (7, 0)])
+    again = dreams.reset(seed=[None, 5, None])[0]
+    check((again, dreams.step(still)[0]), [(11, 1), (5, 0), (7, 1)])
 
 
 def test_a_seed_fixes_this_episode_and_all_that_follow():
@@ -283,6 +312,25 @@ class Steered(AbstractTransition):
         return DiagNormal(state + jnp.dot(action, jnp.arange(3.0)), jnp.full(1, 1e-5))
 
 
+def test_spaces_of_numbers_and_categories():
+    mixed = FlatSpace(3, (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0), ((1, 2),), ("x", "a", "b"))
+    rows, ends = np.tile(np.float32([0.5, 1, 0]), (2, 1)), np.array([False, True])
+    spaces = {"observation_space": mixed, "action_space": mixed}
+    episodes = Episodes(rows, rows, np.zeros(2), ~ends, ends, np.zeros(2, bool), **spaces)
+    with pytest.raises(ValueError, match="mix numbers and categories"):
+        resolve(episodes, None, None)
+    _, space, _ = resolve(episodes, None, gym.spaces.Box(-1, 1, (3,)))
+    np.testing.assert_array_equal(space.low, [-np.inf, 0, 0])
+    np.testing.assert_array_equal(space.high, [np.inf, 1, 1])
+
+
+class Widens(AbstractTransition):
+    """Two numbers follow on one."""
+
+    def __call__(self, state, action):
+        return DiagNormal(jnp.zeros(2), jnp.ones(2))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -296,6 +344,7 @@ class Steered(AbstractTransition):
         ({"pessimism": np.nan}, ValueError, "pessimism must be finite"),
         ({"model": Markov(Pull(jnp.zeros(()))), "pessimism": 1.0}, TypeError, "of an ensemble"),
         ({"model": alone(), "pessimism": 1.0}, ValueError, "at least 2 members"),
+        ({"model": Widens()}, ValueError, r"model must show .* \(1,\).* has shape \(2,\)"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, error, message):
@@ -330,7 +379,8 @@ def test_what_is_asked_wrongly_is_refused():
     with pytest.raises(ValueError, match="unknown reset options"):
         env.reset(options={"state": 1})
     env.reset(seed=0)
-    for action, message in [([2.0], "leaves its space"), ([0.0, 0.0], "shape")]:
+    nan = ([np.nan], "leaves its space")
+    for action, message in [([2.0], "leaves its space"), nan, ([0.0, 0.0], "shape")]:
         with pytest.raises(ValueError, match=message):
             env.step(np.array(action))
     with pytest.raises(ValueError, match="num_envs must be"):
@@ -350,7 +400,8 @@ def test_what_is_asked_wrongly_is_refused():
 
 def test_a_broken_model_is_named():
     broken = Markov(model().kernel, lambda state, action, next_state: jnp.log(state[0] - 9.0))
-    env = DreamEnv(broken, STARTS, max_steps=3, **SPACES)
-    env.reset(seed=0)
-    with pytest.raises(FloatingPointError, match="NaN or infinite"):
-        env.step(np.zeros(1))
+    for make in (DreamEnv, lambda *args, **spaces: DreamVectorEnv(*args, 2, **spaces)):
+        env = make(broken, STARTS, max_steps=3, **SPACES)
+        env.reset(seed=0)
+        with pytest.raises(FloatingPointError, match="NaN or infinite"):
+            env.step(np.zeros(env.action_space.shape))
