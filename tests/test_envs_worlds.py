@@ -204,6 +204,21 @@ def test_bad_input_is_named(name, env_of):
         env.reset(options={"stat": 0})
 
 
+def test_every_step_has_noise_of_its_own(env_of):
+    env = env_of["stochwm/MixtureWalk-v0"]
+    env.reset(seed=0)
+    x = [env.step(np.zeros(1, np.float32))[0][0] for _ in range(20)]
+    assert len(np.unique(np.abs(np.diff(x)).round(4))) > 15
+
+
+def test_an_episode_ends_as_often_as_the_discount_says(env_of):
+    env = WorldEnv(env_of["stochwm/Fork-v0"].world)
+    env.reset(seed=0)
+    ends = np.mean([env._ends(0.8) for _ in range(2000)])
+    assert abs(ends - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
+    assert [env._ends(0.0), env._ends(1.0)] == [True, False]
+
+
 def test_a_video_has_one_picture_a_state():
     world = WORLDS["stochwm/Galton-v0"]()
     states = np.eye(45, dtype=np.float32)[[0, 2, 4]]
@@ -267,6 +282,8 @@ def test_parameters_reach_the_world_through_make():
         ("HiddenSwitch", {"winds": 0.1}, "winds is 0.1"),
         ("Curtain", {"columns": 4}, "columns is 4"),
         ("Curtain", {"gust": 1.5}, "gust is 1.5"),
+        ("Curtain", {"gust": -0.5}, "gust is -0.5"),
+        ("Curtain", {"cell": True}, "cell is True"),
     ):
         with pytest.raises(ValueError, match=match):
             gym.make(f"stochwm/{name}-v0", **arguments)
