@@ -86,6 +86,10 @@ def test_reward_is_paid_on_arrival():
     assert pay(0.1, 0.5, 0.5) == pytest.approx(-1.0, abs=1e-4)  # bowled
     assert pay(0.1, 0.8, 0.5) == pytest.approx(0.0, abs=1e-4)  # over the bails
     assert pay(0.2, 0.5, 0.5) == pytest.approx(0.0, abs=1e-4)  # outside
+    assert pay(-0.2, 0.5, 0.5) == pytest.approx(0.0, abs=1e-4)  # on the other side
+    for off, bowled in ((0.0, 0), (0.11, 0), (0.13, 1)):  # the edge of the bat, before the stumps
+        paid = np.exp(-0.5 * (off / 0.06) ** 2) - bowled
+        assert pay(0.1, 0.5, 0.1 - off) == pytest.approx(paid, rel=1e-3)
     assert pay(0.2, 0.5, 0.2, x=0.7) == 0.0
     assert pay(0.2, 0.5, 0.2, before=before.at[0].set(-0.1)) == 0.0
     assert world.discount(None, None, jnp.array([-0.1, 0, 0, 0, 0, 0])) == 0.0

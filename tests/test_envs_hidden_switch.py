@@ -16,6 +16,7 @@ from stochwm._learn.worlds import world_of
 from stochwm.data import collect
 from stochwm.distributions import LatentState
 from stochwm.envs import HiddenSwitch, SwitchFilter
+from tests.precision import x64
 
 WORLD = HiddenSwitch(winds=(-0.3, 0.1, 0.25), flip=0.2, noise=0.2)
 X = np.array([0.1, 0.4, 0.3, -0.2, 0.5, 0.6])
@@ -88,9 +89,19 @@ def test_decode_and_posterior_are_the_observation(filtered):
     state = jax.tree.map(lambda leaf: leaf[2], filtered.state)
     assert isinstance(state, LatentState)
     np.testing.assert_array_equal(exact.decode(state).mean(), state.stoch)
-    reward = exact.reward(state, jnp.array([1.0]), state)
-    np.testing.assert_allclose(reward, np.exp(-0.5 * (0.3 / 0.5) ** 2) - 0.1, rtol=1e-5)
+    after = jax.tree.map(lambda leaf: leaf[3], filtered.state)
+    reward = exact.reward(state, jnp.array([1.0]), after)
+    np.testing.assert_allclose(reward, np.exp(-0.5 * (-0.2 / 0.5) ** 2) - 0.1, rtol=1e-5)
     assert exact.discount(state, jnp.zeros(1), state) == 1.0
+
+
+def test_observations_of_single_precision_are_filtered_in_double():
+    x, first = jnp.array([[0.1], [0.4]], "float32"), jnp.array([True, False])
+    with x64():
+        exact = SwitchFilter(HiddenSwitch())
+        (last, _), seen = observe(exact, x, x, first, key=jax.random.key(0))
+    np.testing.assert_allclose(seen.state.stoch, x, rtol=1e-6)
+    np.testing.assert_allclose(last.stoch, x[1], rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,17 @@ def test_falling_decides_where_he_starts_again():
     np.testing.assert_allclose(prob, [0.108696, 0.0, 0.0, (1 - 0.108696) / 4.1], atol=1e-5)
 
 
+def test_another_river_between_its_banks():
+    world = WetChicken(width=2.0, length=3.0)
+    law = world.law(jnp.array([1.5, 2.0]), jnp.array([1.0, -0.5]))
+    # v = 2.25, s = 1.25: yhat is uniform on [1.5, 4], of which [3, 4] falls.
+    np.testing.assert_allclose(jnp.exp(law.log_weights()), [0.4, 0.0, 0.6], atol=1e-6)
+    np.testing.assert_allclose(law.low[2], [2.0, 1.5], rtol=1e-6)  # the right bank stops him
+    np.testing.assert_allclose(law.high[2], [2.0, 3.0], rtol=1e-6)
+    law = world.law(jnp.array([0.3, 2.0]), jnp.array([-1.0, 0.0]))
+    np.testing.assert_array_equal(law.low[:, 0], 0.0)
+
+
 def test_reward_is_the_distance_left_of_the_next_state():
     world = WetChicken(length=4.0)
     assert world.reward(jnp.zeros(2), jnp.zeros(2), jnp.array([1.0, 3.0])) == -1.0
