@@ -117,11 +117,25 @@ def test_moment_matching_keeps_mean_and_covariance_and_loses_the_modes():
 
 @pytest.mark.parametrize("propagate", WAYS)
 def test_options_reach_imagine(propagate):
-    record = lambda state, action, prediction, next_state: next_state - state  # noqa: E731
-    states, trajectory = run(propagate, 6, record=record)
-    np.testing.assert_allclose(
-        trajectory.aux[..., 0], np.diff(states, axis=1, prepend=0.0), rtol=1e-4, atol=1e-4
-    )
+    record = lambda state, action, prediction, next_state: (next_state, next_state - state)  # noqa: E731
+    options = {"save": lambda state: {"half": state / 2}, "record": record}
+    go = eqx.filter_jit(propagate)
+    _, trajectory = go(MODEL, still, jnp.zeros((6, 1)), key=KEY, length=LENGTH, **options)
+    states, moved = trajectory.aux
+    np.testing.assert_allclose(moved, np.diff(states, axis=1, prepend=0.0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(trajectory.state["half"], states / 2, rtol=1e-6)
+
+
+def test_a_chunk_bounds_memory():
+    """A hidden layer of 256 units for 4,096 particles at once takes 4 MB."""
+    wide = lambda state, *, key: jnp.ones((1, 256)) @ jnp.tanh(jnp.ones((256, 1)) @ state)  # noqa: E731
+
+    def compiled(chunk):
+        model, options = Markov(Shift(jnp.zeros(1))), {"key": KEY, "length": 1, "chunk": chunk}
+        go = jax.jit(lambda states: imagine_particles(model, wide, states, **options)[0])
+        return go.lower(jnp.zeros((4096, 1))).compile().memory_analysis().temp_size_in_bytes
+
+    assert compiled(256) < 0.5 * compiled(4096)
 
 
 @pytest.mark.parametrize("propagate", WAYS)

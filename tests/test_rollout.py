@@ -194,11 +194,18 @@ def test_the_first_bad_step_is_named():
         replay(MODEL, START, plan, key=KEY)
 
 
-def test_a_bad_reward_is_named():
-    model = Markov(Linear(), lambda s, a, n: jnp.where(a[0] > 1, jnp.nan, 0.0))
-    plan = jnp.zeros((5, 1)).at[2].set(2.0)
+@pytest.mark.parametrize("head", ["reward_head", "discount_head"])
+def test_a_bad_head_is_named_before_a_state_that_goes_bad_later(head):
+    model = Markov(Linear(), **{head: lambda s, a, n: jnp.where(a[0] > 1, jnp.nan, 0.0)})
+    plan = jnp.zeros((5, 1)).at[2].set(2.0).at[3].set(jnp.inf)
     with pytest.raises(FloatingPointError, match="NaN or infinite at step 2"):
         replay(model, START, plan, key=KEY)
+
+
+def test_a_bad_action_is_named_where_the_model_does_not_look_at_it():
+    plan = jnp.zeros((4, 1)).at[2].set(jnp.nan)
+    with pytest.raises(FloatingPointError, match="NaN or infinite at step 2"):
+        replay(Markov(BrokenMixture()), START, plan, key=KEY)
 
 
 def test_what_save_dropped_is_checked_too():
