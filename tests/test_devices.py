@@ -16,8 +16,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+from stochwm import use_host_devices
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "jax-tests" / "devices"
@@ -86,6 +89,13 @@ def test_futures_are_the_same_on_any_number_of_devices():
             np.testing.assert_allclose(other, first, rtol=tolerance, atol=tolerance)
     ways = [next(iter(layouts.values())) for layouts in found.values()]
     assert all(np.abs(a - b).max() > 0.1 for a, b in itertools.combinations(ways, 2))
+
+
+def test_the_number_of_host_devices_is_checked_and_cannot_change_later():
+    with pytest.raises(ValueError, match="number must be at least 1 device, but is 0"):
+        use_host_devices(0)
+    there = jax.local_device_count("cpu")  # JAX runs from here on
+    assert use_host_devices(there + 1) == there
 
 
 FIT = """

@@ -212,6 +212,7 @@ def test_the_return_ends_with_the_episode():
         ({"action_low": [-jnp.inf]}, "action_low"),
         ({"action_low": [1.0]}, "action_high - action_low"),
         ({"discount": 1.5}, "discount"),
+        ({"discount": -0.1}, "discount"),
         ({"discount": jnp.nan}, "discount"),
         ({"discount": jnp.full(2, 0.9)}, "discount"),
     ],
