@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
-from stochwm import imagine, imagine_particles, replay
+from stochwm import AbstractGuard, imagine, imagine_particles, replay
 from stochwm.calibration import conformal_quantile
 from stochwm.data import Episodes, FlatSpace
 from stochwm.distributions import DiagNormal
@@ -120,6 +120,23 @@ def test_a_watched_future_is_the_bare_one_until_the_flag(cumulative):
     assert not watched.discount[~wanted].any()
     np.testing.assert_allclose(last[:, 0], states[np.arange(40), horizon, 0], rtol=1e-6)
     np.testing.assert_array_equal(watched.state[:, -1], last)
+
+
+class Once(AbstractGuard):
+    """Distrusts the third step and no other."""
+
+    def initial(self):
+        return jnp.zeros((), int)
+
+    def step(self, memory, prediction):
+        return memory + 1, memory != 2
+
+
+def test_a_future_is_distrusted_for_good():
+    last, future = imagine(world(), push, jnp.zeros(1), key=KEY, length=5, guard=Once())
+    np.testing.assert_array_equal(future.trusted, [True, True, False, False, False])
+    np.testing.assert_array_equal(future.discount > 0, future.trusted)
+    np.testing.assert_array_equal(last, future.state[1])
 
 
 def test_a_longer_watched_future_extends_a_shorter_one():
