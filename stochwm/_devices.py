@@ -149,7 +149,7 @@ def in_chunks(
         size: rows in a chunk, at least 1, up to the next multiple of `ROWS`.
     """
     number = rows_of(batched)
-    chunks = -(-number // size)
+    chunks = -(-number // _up(size, ROWS))
     if chunks <= 1:
         return function(batched)
     rows = _up(-(-number // chunks), ROWS)

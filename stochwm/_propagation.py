@@ -96,7 +96,7 @@ def imagine_ts1(
     K neighbouring particles go to the K members, rotated by a shift that is drawn anew at every
     step. So a particle meets each member with probability 1/K, independently of the steps before
     and of all particles but those K, and no member is evaluated on another member's particles.
-    Arguments and results as for `imagine_particles`.
+    Arguments and results as for `imagine_particles`, but there is no `guard`.
 
     Raises:
         TypeError: the kernel is not an `Ensemble`
