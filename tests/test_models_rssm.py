@@ -174,6 +174,16 @@ def test_without_a_reset_the_past_counts():
     assert not np.array_equal(one.state.deter[2], two.state.deter[2])
 
 
+def test_what_is_seen_counts_at_once_and_not_before():
+    rows = sequence()
+    other = eqx.tree_at(lambda r: r.observation, rows, rows.observation.at[2].add(5.0))
+    one, two = filtered(MODEL, rows, KEY), filtered(MODEL, other, KEY)
+    posterior, changed = one.aux[1].stoch.logits, two.aux[1].stoch.logits
+    np.testing.assert_array_equal(posterior[:2], changed[:2])
+    np.testing.assert_array_equal(one.state.deter[:3], two.state.deter[:3])
+    assert not np.array_equal(posterior[2], changed[2])
+
+
 def test_dreaming_is_filtering_where_the_posterior_is_the_prior():
     rows = sequence()
 
@@ -247,6 +257,9 @@ def test_actions_beyond_their_bounds_count_as_the_bound():
     np.testing.assert_allclose(of(2.0, 1.0), of(9.0, 4.0), rtol=1e-6)
     assert not np.allclose(of(1.0, 1.0), of(2.0, 1.0))
     np.testing.assert_allclose(MODEL.actions(jnp.array([1.0, 0.25])), [0.5, -0.5])
+    # Beyond them an actor that learns through a dream still has a gradient, as in DreamerV3.
+    slope = jax.jacobian(MODEL.actions)(jnp.array([4.0, 0.5]))
+    np.testing.assert_allclose(slope, np.diag([0.25, 2.0]))
 
 
 def test_an_action_without_a_choice_is_0():
@@ -417,7 +430,9 @@ def test_pictures_and_categories():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="multiple of blocks=3"):
         make(blocks=3)
-    with pytest.raises(ValueError, match="action_bounds"):
+    with pytest.raises(ValueError, match="the lowest and then the highest action"):
+        make(bounds=BOUNDS[::-1])  # with which every action would count as 0
+    with pytest.raises(ValueError, match="action_bounds must be two vectors"):
         RSSM(
             action_bounds=(np.zeros(1), np.ones(2)),
             latent=NormalLatent(2),

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..distributions import (
@@ -106,7 +107,7 @@ class RSSM(AbstractFilter):
             key: for the initial weights.
 
         Raises:
-            ValueError: sizes that do not fit together.
+            ValueError: sizes that do not fit together, or bounds that are crossed.
         """
         low, high = (as_float("action_bounds", bound) for bound in action_bounds)
         if low.shape != high.shape or low.ndim != 1:
@@ -114,6 +115,12 @@ class RSSM(AbstractFilter):
                 f"action_bounds must be two vectors, but have shapes {low.shape}, {high.shape}."
             )
         check_finite("action_bounds", jnp.concatenate([low, high]))
+        crossed = jnp.any(low > high)
+        if not isinstance(crossed, Tracer) and bool(crossed):
+            raise ValueError(
+                "action_bounds must be the lowest and then the highest action, but are "
+                f"{low} and {high}."
+            )
         if prior_heads < 1:
             raise ValueError(f"prior_heads must be at least 1, but is {prior_heads}.")
         self.actions = UnitActions(low, high)
