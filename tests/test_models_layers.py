@@ -8,6 +8,7 @@ import pytest
 
 from stochwm.models import (
     CategoricalLatent,
+    ChainedLatent,
     NormalLatent,
     PatchEncoder,
     Perceptron,
@@ -101,3 +102,12 @@ def test_latents_from_raw_outputs():
     share = sigmoid(np.array([3.0, -3.0, -3.0, 3.0]))
     categories = CategoricalLatent(2, 2, mix=0.2)(raw).mean()
     np.testing.assert_allclose(categories, 0.8 * share + 0.1, rtol=1e-5)
+
+
+def test_a_chain_begins_with_what_was_drawn_as_heavy_as_the_context():
+    """One class of each of 20 groups adds up to variance 1; unimix is that of the latent."""
+    latent = ChainedLatent(CategoricalLatent(20, 5, mix=0.2))
+    chain = latent.prior(latent.prior_head(8, 30, 1, key=KEY), jnp.ones(8))
+    assert chain.mix == 0.2
+    np.testing.assert_allclose(np.var(chain.seen), 1 / 20, rtol=0.1)
+    np.testing.assert_allclose(np.var(chain.weight), 1 / 30, rtol=0.1)
