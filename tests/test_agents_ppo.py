@@ -7,10 +7,20 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from stochwm.agents import AgentDiverged, PPOConfig, Steps, train_ppo
-from stochwm.agents.ppo import Batch, advantages, loss_of, make_actor_critic, to_batch
+from stochwm.agents.actors import drawn, most_probable
+from stochwm.agents.ppo import (
+    Batch,
+    act,
+    advantages,
+    loss_of,
+    make_actor_critic,
+    make_update,
+    to_batch,
+)
 from stochwm.data import flat_space
 from stochwm.envs import Doors, WorldEnv
 
@@ -91,6 +101,46 @@ def test_the_objective_by_hand(space):
     np.testing.assert_allclose(parts["entropy"], entropy, rtol=1e-5)
     expected = expected_policy + 0.25 * errors.mean() - 0.01 * entropy
     np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+def test_acting_tells_how_probable_an_action_is_and_what_is_expected():
+    """A normal in units of half the range, around its middle."""
+    box = gym.spaces.Box(np.float32([-2, 0]), np.float32([2, 10]))
+    spaces = flat_space(gym.spaces.Box(-1, 1, (3,))), flat_space(box, "action")
+    agent = make_actor_critic(*spaces, CONFIG, key=jax.random.key(0))
+    agent = eqx.tree_at(lambda a: a.log_scale, agent, jnp.log(jnp.array([0.5, 2.0])))
+    seen, key = jnp.array([0.3, -0.7, 0.2]), jax.random.key(1)
+    policy, raw = agent.policy(seen), np.asarray(agent.actor(seen))
+    np.testing.assert_allclose(policy.mean(), [2 * raw[0], 5 + 5 * raw[1]], rtol=1e-5)
+    np.testing.assert_allclose(policy.scale, [1.0, 10.0], rtol=1e-5)
+    for choose, expected in ((drawn, policy.sample(seed=key)), (most_probable, policy.mean())):
+        _, action, told = act(agent, None, seen, jnp.asarray(False), key=key, choose=choose)
+        np.testing.assert_array_equal(action, expected)
+        np.testing.assert_array_equal(told[0], action)
+        np.testing.assert_array_equal(told[1], policy.log_prob(action))
+        np.testing.assert_array_equal(told[2], agent.critic(seen)[0])
+
+
+def test_every_pass_takes_every_row_once_in_an_order_of_its_own(monkeypatch):
+    """Minibatch n adds 10^n to the entry of each row that it holds: 2 epochs of 2."""
+    entry = lambda batch: batch.observation[:, 0].astype(int)  # noqa: E731
+    loss = lambda agent, batch, config: (-jnp.sum(agent.log_scale[entry(batch)]), {})  # noqa: E731
+    monkeypatch.setattr("stochwm.agents.ppo.loss_of", loss)
+    config = PPOConfig(width=2, depth=0, num_envs=2, rollout=5, epochs=2, minibatches=2)
+    agent = make_actor_critic(flat_space(BOX), flat_space(BOX), config, key=jax.random.key(0))
+    agent = eqx.tree_at(lambda a: a.log_scale, agent, jnp.zeros(8))
+    optimizer = optax.scale_by_schedule(lambda number: -(10.0**number))
+    state = optimizer.init(eqx.filter(agent, eqx.is_inexact_array))
+    number, no = jnp.arange(10.0).reshape(5, 2), jnp.zeros((5, 2), bool)
+    steps = Steps(number[..., None], number[..., None] * 0, number * 0, no, no, no)
+    aux = jnp.zeros((5, 2, 1)), jnp.zeros((5, 2)), jnp.ones((5, 2))
+    update = make_update(config, optimizer)
+    seen = update(agent, state, steps, aux, key=jax.random.key(0))[0].log_scale
+    digits = np.array([[int(digit) for digit in f"{int(x):04d}"] for x in seen])
+    np.testing.assert_array_equal(digits[:, :2].sum(axis=1), np.ones(8))
+    np.testing.assert_array_equal(digits[:, 2:].sum(axis=1), np.ones(8))
+    np.testing.assert_array_equal(digits.sum(axis=0), np.full(4, 4))
+    assert not np.array_equal(digits[:, 0], digits[:, 2])
 
 
 def test_networks_begin_orthogonal():
