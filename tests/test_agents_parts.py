@@ -1,6 +1,7 @@
 """The parts that agents share: returns, replay, actors, sources of steps."""
 
 import dataclasses
+from itertools import product
 from typing import ClassVar
 
 import gymnasium as gym
@@ -30,7 +31,7 @@ from stochwm.agents.checkpoints import Checkpoints
 from stochwm.agents.choices import choices_of, differences
 from stochwm.agents.source import picture_shape
 from stochwm.data import flat_space
-from stochwm.distributions import Deterministic
+from stochwm.distributions import Deterministic, DiagNormal
 from stochwm.drift import MutualInformation
 from stochwm.envs import AbstractWorld, Curtain, Doors, WorldEnv
 
@@ -97,14 +98,14 @@ def filled(number, capacity=7):
 
 @pytest.mark.parametrize("number", [4, 6, 10, 12])
 def test_windows_are_runs_of_what_is_held(number):
-    """Every admissible start is drawn, none other, before and after the ring went round."""
+    """Every admissible start of every copy is drawn, none other, before and after a round."""
     length, draw = 3, jax.jit(lambda replay, key: sample(replay, key=key, batch=64, length=3))
     batches = [draw(filled(number), key) for key in jax.random.split(KEY, 4)]
     reward = np.concatenate([np.asarray(batch.reward) for batch in batches])
     np.testing.assert_allclose(np.diff(reward, axis=1), 1.0)
     oldest = max(0, number - 7)
-    assert set(np.floor(reward[:, 0])) == set(range(oldest, number - length + 1))
-    assert set(reward[:, 0] % 1) == {0.0, 0.5}
+    starts = set(product(range(oldest, number - length + 1), (0.0, 0.5)))
+    assert set(zip(np.floor(reward[:, 0]), reward[:, 0] % 1, strict=True)) == starts
 
 
 def test_the_newest_rows_are_in_every_batch():
@@ -285,6 +286,44 @@ def test_every_row_of_every_copy_draws_for_itself(source):
     place, memory = source.start(0), jnp.zeros(3)
     steps = source.collect(remember_and_draw, None, memory, place, key=KEY, length=4)[2]
     assert np.unique(steps.action).size == 12
+
+
+def stand_still(agent, memory, observation, is_first, *, key):
+    return memory, jnp.zeros(1), None
+
+
+@pytest.mark.parametrize("source", [WorldSource(Clock(), 3), GymSource(make_clock, 3)])
+def test_a_source_starts_again_where_an_episode_is_over(source):
+    """Four rows lead to the last one, after which the next step would only reset."""
+    options = {"key": KEY, "length": 4}
+    _, place, _, _ = source.collect(stand_still, None, None, source.start(0), **options)
+    assert np.all(place.row.is_last if isinstance(source, WorldSource) else place.is_last)
+    steps = source.collect(stand_still, None, None, source.start(1), **options)[2]
+    np.testing.assert_array_equal(steps.observation[:, 0, 0], range(4))
+    np.testing.assert_array_equal(steps.is_first[:, 0], [True, False, False, False])
+    np.testing.assert_allclose(steps.reward[:, 0], [0, 10, 20, 30])
+
+
+class Coin(Clock):
+    """Each step draws a number, and is the last of two, whatever the number."""
+
+    max_episode_steps: ClassVar[int | None] = None
+
+    def law(self, state, action):
+        return DiagNormal(jnp.zeros(1), jnp.ones(1))
+
+    def discount(self, state, action, next_state):
+        return jnp.asarray(0.5)
+
+
+def test_a_world_draws_each_copy_and_its_end_apart():
+    source = WorldSource(Coin(), 2_000)
+    steps = source.collect(stand_still, None, None, source.start(0), key=KEY, length=2)[2]
+    drawn, ended = steps.observation[1, :, 0], steps.is_terminal[1]
+    assert np.unique(drawn).size == 2_000
+    assert abs(np.mean(ended) - 0.5) < 4 * 0.5 / np.sqrt(2_000)
+    for half in (drawn[ended], drawn[~ended]):
+        assert abs(np.mean(half)) < 4 / np.sqrt(900)
 
 
 def test_an_episode_row_by_row_is_as_in_a_piece():
