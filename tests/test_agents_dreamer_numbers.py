@@ -30,6 +30,11 @@ def test_the_train_ratio_is_kept(ratio):
         _Job(SOURCE, dataclasses.replace(V3, train_ratio=0.0), 0, None)
 
 
+def test_only_a_soft_discount_is_learned_with_the_factor_of_a_step():
+    assert learner(V3).agent.model.longest == V3.gamma < 1
+    assert learner(V1).agent.model.longest == 1.0
+
+
 @pytest.mark.parametrize("heads", [1, 2])
 def test_no_two_layers_begin_alike(heads):
     """Not in one weight, whatever their shapes: the same key gives the same first numbers."""
