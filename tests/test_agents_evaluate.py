@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stochwm.agents import GymSource, WorldSource, evaluate_policy
+from stochwm.agents import AbstractSource, GymSource, WorldSource, evaluate_policy
 from stochwm.distributions import OneHotCategoricals
 from stochwm.envs import AbstractWorld, WorldEnv
 
@@ -69,10 +69,47 @@ def test_short_episodes_do_not_count_more():
     assert [one.length for one in again] == [one.length for one in found]
 
 
+class Watched(AbstractSource):
+    """Another source: memories and places before and after every call of it, and its keys."""
+
+    can_be_saved, image = True, None
+
+    def __init__(self, source):
+        self.source, self.calls = source, []
+        self.num_envs = source.num_envs
+        self.observation_space, self.action_space = source.observation_space, source.action_space
+
+    def start(self, seed):
+        return self.source.start(seed)
+
+    def collect(self, act, agent, memory, place, *, key, length):
+        found = self.source.collect(act, agent, memory, place, key=key, length=length)
+        key = tuple(jax.random.key_data(key).tolist())
+        self.calls.append((int(memory[0]), place, int(found[0][0]), found[1], key))
+        return found
+
+
+def count_rows(agent, memory, observation, is_first, *, key):
+    return memory + 1, jnp.array([0.0, 1.0]), None
+
+
+def test_episodes_memories_and_draws_go_on_from_look_to_look():
+    source = Watched(WorldSource(ShortOrLong(), 1))
+    found = evaluate_policy(source, count_rows, None, episodes=40, key=KEY, memory=jnp.zeros(1))
+    before, begun, after, left, keys = zip(*source.calls, strict=True)
+    assert list(before) == [64 * i for i in range(len(keys))]
+    assert before[1:] == after[:-1]
+    assert all(one is other for one, other in zip(begun[1:], left[:-1], strict=True))
+    assert len(set(keys)) == len(keys) > 2
+    assert {(one.total, one.length) for one in found} == {(1.0, 1), (12.0, 12)}
+
+
 def test_what_cannot_be_evaluated_is_refused():
     source = WorldSource(ShortOrLong(), 200)
     with pytest.raises(ValueError, match="episodes must be at least 1"):
         evaluate_policy(source, second, None, episodes=0, key=KEY)
+    with pytest.raises(ValueError, match="longest must be at least 1"):
+        evaluate_policy(source, second, None, episodes=1, key=KEY, longest=0)
     with pytest.raises(ValueError, match="of 20000 episodes ended in 64 rows of 200 env"):
         evaluate_policy(source, second, None, episodes=20_000, key=KEY, longest=64)
 

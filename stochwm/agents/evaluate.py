@@ -36,10 +36,11 @@ def evaluate_policy(
         longest: rows of each copy after which this gives up.
 
     Raises:
-        ValueError: no episode is asked for, or the episodes do not end.
+        ValueError: no episode or no row is asked for, or the episodes do not end.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, but is {episodes}.")
+    for name, number in (("episodes", episodes), ("longest", longest)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, but is {number}.")
     found: list[list[Finished]] = [[] for _ in range(source.num_envs)]
     quota = [episodes // len(found) + (i < episodes % len(found)) for i in range(len(found))]
     running = Running.begin(source.num_envs)
