@@ -1,6 +1,7 @@
 """Dreamer: which gradient goes where, what a dream is worth, and runs that go on."""
 
 import dataclasses
+import sys
 from functools import cache, partial
 
 import equinox as eqx
@@ -31,7 +32,7 @@ from stochwm.agents import (
     v3_tiny,
 )
 from stochwm.agents.actors import OneHotActor
-from stochwm.agents.checkpoints import seed_of
+from stochwm.agents.checkpoints import Checkpoints, seed_of
 from stochwm.agents.dreamer import (
     Dream,
     act,
@@ -474,6 +475,44 @@ def test_every_chunk_draws_anew():
     assert not np.array_equal(action[:8], action[8:16])
 
 
+def test_an_agent_remembers_from_chunk_to_chunk():
+    """The second chunk is the first that it acts in; what it did last is in the replay."""
+    job = _Job(SOURCE, dataclasses.replace(V3, train_ratio=0.01), 0, None)
+    state = job.begin()
+    for _ in range(2):
+        state, _, _ = job.advance(state, restart=False)
+    assert int(state.learner.updates) == 0
+    np.testing.assert_array_equal(state.memory.action, state.replay.rows.action[15])
+    assert np.any(state.memory.state.deter != 0)
+
+
+def test_an_update_sees_as_many_sequences_of_such_a_length(monkeypatch):
+    class Told(Exception):
+        pass
+
+    def tell(learner, rows, *, key):
+        raise Told(rows.reward.shape)
+
+    monkeypatch.setattr(sys.modules[_Job.__module__], "make_update", lambda *parts: tell)
+    config = dataclasses.replace(V3, batch_size=8, sequence_length=4)
+    with pytest.raises(Told) as told:
+        train_dreamer(WORLD, config, steps=16, progress=False)
+    assert told.value.args[0] == (8, 4)
+
+
+def test_episodes_that_a_pause_broke_off_are_cut(monkeypatch, tmp_path):
+    """24 rows, a pause where an uninterrupted run has none, then 8 more; all of it the prefill."""
+    config = dataclasses.replace(V3, prefill=512, capacity=512)
+    train = partial(train_dreamer, partial(WorldEnv, WORLD), config, progress=False)
+    train(steps=48, folder=tmp_path, checkpoint_every=32)
+    states = []
+    monkeypatch.setattr(Checkpoints, "save", lambda self, number, state, rows: states.append(state))
+    train(steps=64, folder=tmp_path, checkpoint_every=1_000)
+    rows = states[-1].replay.rows
+    assert rows.is_first[24].all()
+    assert rows.is_last[23].all()
+
+
 def test_a_prefill_is_random_and_its_returns_are_discounted():
     """Three chunks of 16 steps, of which two are collected."""
     job = _Job(SOURCE, dataclasses.replace(V3, prefill=48), 0, None)
@@ -484,6 +523,10 @@ def test_a_prefill_is_random_and_its_returns_are_discounted():
     at = lambda chunk: eqx.tree_at(lambda s: s.chunk, state, jnp.asarray(chunk))  # noqa: E731
     behaviour = [job._behaviour(at(chunk))[0] for chunk in range(4)]
     assert behaviour == [act_at_random] * 3 + [act]
+    exploring = _Job(SOURCE, dataclasses.replace(V3, prefill=48, exploration=0.25), 0, None)
+    assert exploring._behaviour(at(2))[0] is act_at_random
+    how, who = exploring._behaviour(at(3))
+    assert (how, who.share) == (explore, 0.25)
     rows = jax.tree.map(lambda x: x[:16], state.replay.rows)
     expected, _ = episode_returns(rows, Running.begin(2), V3.gamma)
     returns = lambda found: [one.discounted for one in found]  # noqa: E731
