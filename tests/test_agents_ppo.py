@@ -178,6 +178,22 @@ def test_steps_shrink_to_nothing_along_a_run(monkeypatch):
     np.testing.assert_allclose(steps, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_every_rollout_draws_anew(monkeypatch):
+    """A policy that is all but uniform acts alike where its draws are those of before."""
+    told = []
+
+    def update(agent, opt_state, steps, aux, *, key):
+        told.append((steps.action, jax.random.key_data(key)))
+        return agent, opt_state, {}
+
+    monkeypatch.setattr("stochwm.agents.ppo.make_update", lambda *parts: update)
+    config = PPOConfig(width=2, depth=0, num_envs=2, rollout=32)
+    train_ppo(Doors(1, 2), config, steps=128, progress=False)
+    (one, key), (two, other) = told
+    assert np.mean(one == two) < 0.8
+    assert not np.array_equal(key, other)
+
+
 def test_it_finds_the_best_policy_of_a_small_world():
     """Doors of one stage: always safe gives 0.72, looking at the door 1."""
     small = {"width": 16, "rollout": 64, "epochs": 4, "minibatches": 4}
