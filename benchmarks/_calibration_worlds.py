@@ -83,10 +83,14 @@ def learn_kernel(
     pins=None,
     bounds=None,
     width=WIDTH,
+    floor=1e-3,
 ) -> Ensemble:
-    """Five kernels of one kind, trained on transitions between flat spaces, clipped at bounds."""
+    """Five kernels of one kind, trained on transitions between flat spaces, clipped at bounds.
+
+    `floor` is the least standard deviation of a Gaussian, in standard deviations of the change.
+    """
     fixed = standardisers(rows, *spaces)
-    options = {} if kind is Gaussian else {"num_components": COMPONENTS}
+    options = {"min_scale": floor} if kind is Gaussian else {"num_components": COMPONENTS}
 
     def make(key):
         kernel = kind(*(space.size for space in spaces), width=width, **options, key=key)

@@ -430,6 +430,8 @@ def test_pictures_and_categories():
 def test_impossible_sizes_are_refused():
     with pytest.raises(ValueError, match="multiple of blocks=3"):
         make(blocks=3)
+    with pytest.raises(ValueError, match="horizon must be above 1 step"):
+        make(horizon=1.0)  # nothing would ever go on
     with pytest.raises(ValueError, match="the lowest and then the highest action"):
         make(bounds=BOUNDS[::-1])  # with which every action would count as 0
     with pytest.raises(ValueError, match="action_bounds must be two vectors"):

@@ -33,7 +33,7 @@ def evaluate_policy(
         episodes: how many, at least 1.
         key: of the starts and of all draws.
         memory: of the copies, before their first observation: leading axis `[envs]`, or None.
-        longest: rows of each copy after which this gives up.
+        longest: rows of each copy after which this gives up, rounded up to a multiple of 64.
 
     Raises:
         ValueError: no episode or no row is asked for, or the episodes do not end.

@@ -107,7 +107,8 @@ class RSSM(AbstractFilter):
             key: for the initial weights.
 
         Raises:
-            ValueError: sizes that do not fit together, or bounds that are crossed.
+            ValueError: sizes that do not fit together, bounds that are crossed, or a horizon of 1
+                or less.
         """
         low, high = (as_float("action_bounds", bound) for bound in action_bounds)
         if low.shape != high.shape or low.ndim != 1:
@@ -123,6 +124,11 @@ class RSSM(AbstractFilter):
             )
         if prior_heads < 1:
             raise ValueError(f"prior_heads must be at least 1, but is {prior_heads}.")
+        if horizon is not None and not horizon > 1:
+            raise ValueError(
+                f"horizon must be above 1 step, or None for episodes that end only by themselves, "
+                f"but is {horizon}."
+            )
         self.actions = UnitActions(low, high)
         keys = jax.random.split(key, 6)
         features = deter + latent.size
