@@ -209,7 +209,7 @@ def observe(
 
     times = step_times(actions.shape[0])
     last, filtered = jax.lax.scan(step, start, (observations, actions, is_first, times))
-    check_finite(last, filtered.state)
+    check_finite(last[0], filtered.state)  # the last action has not led anywhere yet
     return last, filtered
 
 

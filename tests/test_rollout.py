@@ -355,6 +355,17 @@ def test_observing_goes_on_where_it_stopped(sequence, filtered):
     assert_close((carry[0].deter, carry[1]), (filtered[0][0].deter, filtered[0][1]))
 
 
+def test_an_action_that_has_led_nowhere_yet_may_be_anything(sequence, filtered):
+    observations, actions, is_first = sequence
+    broken = actions.copy()
+    broken[-1] = np.nan
+    states = watch(Kalman(), observations, broken, is_first, key=KEY)[1].state
+    assert_close(states, filtered[1].state)
+    broken[2] = np.nan
+    with pytest.raises(FloatingPointError, match="at step 3"):
+        observe(Kalman(), *map(jnp.asarray, (observations, broken, is_first)), key=KEY)
+
+
 def test_without_a_carry_a_sequence_may_begin_inside_an_episode(sequence):
     observations, actions, _ = (x[:3] for x in sequence)
     never = np.zeros(3, bool)
