@@ -125,22 +125,22 @@ def learned(world, train, validation, seed: int, noise: float) -> Markov:
         return Markov(
             learn_kernel(MixtureDensity, *rows, spaces, loss, seed, updates=1_500, decay=1e-2)
         )
-    return Markov(categorical(rows, spaces, loss, seed))
+    return Markov(categorical(*rows, spaces, loss, seed))
 
 
-def categorical(rows, spaces, loss, seed: int, *, updates: int = 1_500) -> Ensemble:
-    """Five categoricals of what comes next."""
+def categorical(rows, validation, spaces, loss, seed: int, *, updates: int = 1_500) -> Ensemble:
+    """Five categoricals of what comes next: the best on `validation`, or the last."""
     make = lambda key: Categorical(  # noqa: E731
         *(space.size for space in spaces), width=64, key=key
     )
     key_model, key_fit = jax.random.split(jax.random.key(seed))
     return fit(
         Ensemble(make, 5, key=key_model),
-        rows[0],
+        rows,
         loss,
         default_optimizer(updates, weight_decay=1e-2),
         key=key_fit,
-        validation=rows[1],
+        validation=validation,
         steps=updates,
         bootstrap=False,
         progress=False,
