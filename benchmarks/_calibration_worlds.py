@@ -83,9 +83,11 @@ def learn_kernel(
     pins=None,
     bounds=None,
     width=WIDTH,
+    depth=2,
+    members=MEMBERS,
     floor=1e-3,
 ) -> Ensemble:
-    """Five kernels of one kind, trained on transitions between flat spaces, clipped at bounds.
+    """Kernels of one kind, trained on transitions between flat spaces, clipped at bounds.
 
     `floor` is the least standard deviation of a Gaussian, in standard deviations of the change.
     """
@@ -93,14 +95,15 @@ def learn_kernel(
     options = {"min_scale": floor} if kind is Gaussian else {"num_components": COMPONENTS}
 
     def make(key):
-        kernel = kind(*(space.size for space in spaces), width=width, **options, key=key)
+        sizes = (space.size for space in spaces)
+        kernel = kind(*sizes, width=width, depth=depth, **options, key=key)
         kernel = Standardised(kernel, *fixed)
         kernel = kernel if bounds is None else Clipped(kernel, bounds)
         return kernel if pins is None else Pinned(kernel, pins)
 
     key_model, key_fit = jax.random.split(jax.random.key(1000 + seed))
     return fit(
-        Ensemble(make, MEMBERS, key=key_model),
+        Ensemble(make, members, key=key_model),
         rows,
         loss,
         default_optimizer(updates, weight_decay=decay),
