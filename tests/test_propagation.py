@@ -65,6 +65,15 @@ def members_of(states):
     return which
 
 
+@pytest.mark.parametrize("propagate", WAYS)
+def test_a_step_is_traced_once(propagate):
+    seen = []
+    policy = lambda state, *, key: still(seen.append(state), key=key)  # noqa: E731
+    go = jax.jit(lambda states: propagate(MODEL, policy, states, key=KEY, length=LENGTH))
+    go.trace(jnp.zeros((12, 1)))
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("particles", [12, 7, 2, 1])
 def test_tsinf_keeps_each_particle_with_one_member(particles):
     which = members_of(run(imagine_tsinf, particles)[0])
