@@ -17,10 +17,12 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from stochwm import use_host_devices
+from stochwm._devices import in_chunks
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache" / "jax-tests" / "devices"
@@ -215,3 +217,10 @@ def test_a_killed_rank_ends_the_other_and_both_resume(tmp_path):
         assert resumed == alone
         # It went on behind step 15, and did not start again; Gloo prints lines of its own.
         assert [line for line in lines if line.isdigit()] == ["20", "25", "30"]
+
+
+def test_chunks_of_few_rows_are_as_many_as_their_rounded_size_asks_for():
+    """50 rows, 16 at a time where one is asked for."""
+    run = jax.make_jaxpr(lambda rows: in_chunks(lambda some: some + 1, rows, 1))(jnp.zeros(50))
+    lengths = [e.params["length"] for e in run.eqns if e.primitive.name == "scan"]
+    assert lengths == [4]
