@@ -75,8 +75,8 @@ def train_dreamer(
     ratio asks: where that is no whole number, the next larger one, but not after every such chunk.
     With a `folder`, a run that was interrupted goes on at its last checkpoint, and ends as if
     nothing had happened: environments that cannot be saved start a new episode at every checkpoint,
-    in an uninterrupted run as well. A run that is finished goes on to more `steps`, with new episodes
-    of such environments.
+    in an uninterrupted run as well. A run that is finished goes on to more `steps`, with new
+    episodes of such environments.
 
     Args:
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
