@@ -1,5 +1,6 @@
 """PPO: ends of two kinds, the clipped objective, and a world whose best return is known."""
 
+import dataclasses
 from functools import partial
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from stochwm.agents import AgentDiverged, PPOConfig, Steps, train_ppo
+from stochwm.agents import AgentDiverged, PPOConfig, Steps, ppo_customary, train_ppo
 from stochwm.agents.actors import drawn, most_probable
 from stochwm.agents.ppo import (
     Batch,
@@ -64,9 +65,11 @@ def test_ignored_actions_have_no_weight():
     np.testing.assert_allclose(batch.advantage.reshape(3, 2)[:, 0], alone)
 
 
+@pytest.mark.parametrize("value_clip", [0.2, np.inf])
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
-def test_the_objective_by_hand(space):
+def test_the_objective_by_hand(space, value_clip):
     """The clipped objective, rows of weight 0 left out, in plain NumPy."""
+    config = dataclasses.replace(CONFIG, value_clip=value_clip)
     agent = make_actor_critic(
         flat_space(gym.spaces.Box(-1, 1, (3,))), flat_space(space), CONFIG, key=jax.random.key(0)
     )
@@ -81,20 +84,22 @@ def test_the_objective_by_hand(space):
     advantage, returns = random.normal(size=5), random.normal(size=5)
     weight = np.array([1.0, 1.0, 1.0, 0.0, 1.0])
     value = np.asarray(jax.vmap(agent.value)(observation))
+    before = value + np.array([1.0, -1.0, 0.1, 2.0, -0.1])  # what the critic that collected said
     batch = Batch(
         observation,
         action,
-        *(jnp.asarray(x, float) for x in (log_prob - np.log(ratio), advantage, returns)),
+        *(jnp.asarray(x, float) for x in (log_prob - np.log(ratio), before, advantage, returns)),
         jnp.asarray(weight, float),
     )
-    total, parts = loss_of(agent, batch, CONFIG)
+    total, parts = loss_of(agent, batch, config)
 
     used = weight > 0
     a = advantage[used]
     a = (a - a.mean()) / a.std()
     r = ratio[used]
     expected_policy = -np.mean(np.minimum(r * a, np.clip(r, 0.8, 1.2) * a))
-    errors = ((value - returns) ** 2)[used]
+    held = before + np.clip(value - before, -value_clip, value_clip)
+    errors = np.maximum((value - returns) ** 2, (held - returns) ** 2)[used]
     np.testing.assert_allclose(parts["policy_loss"], expected_policy, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(parts["value_loss"], 0.5 * errors.mean(), rtol=1e-4)
     entropy = np.asarray(jax.vmap(lambda p: p.entropy())(policy))[used].mean()
@@ -230,6 +235,21 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, *arrays)
     with pytest.raises(ValueError, match="has steps 64, not 128"):
         train(steps=128, folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["value_clip", "value_weight", "entropy"])
+@pytest.mark.parametrize("number", [-0.1, np.nan])
+def test_weights_below_nothing_are_refused(name, number):
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, but is {number}"):
+        PPOConfig(**{name: number})
+
+
+def test_the_customary_constants_are_those_of_public_code():
+    """purejaxrl on CartPole; what is said goes before them."""
+    config = ppo_customary(gamma=0.9)
+    told = (config.num_envs, config.rollout, config.epochs, config.minibatches, config.gamma)
+    assert told == (4, 128, 4, 4, 0.9)
+    assert (config.learning_rate, config.clip, config.value_clip) == (2.5e-4, 0.2, 0.2)
 
 
 def test_divergence_is_named():

@@ -26,6 +26,7 @@ from .evaluate import evaluate_policy as evaluate_policy
 from .ppo import ActorCritic as ActorCritic
 from .ppo import PPOConfig as PPOConfig
 from .ppo import TrainedPPO as TrainedPPO
+from .ppo import ppo_customary as ppo_customary
 from .ppo import train_ppo as train_ppo
 from .replay import Replay as Replay
 from .replay import add as add
