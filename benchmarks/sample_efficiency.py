@@ -2,17 +2,18 @@
 
     python benchmarks/sample_efficiency.py --seeds 3 --only cartpole
 
-cartpole   CartPole-v1, `v3_tiny`, 12,000 steps; PPO 60,000, and 500,000 with the constants that most
-           public code shares (`ppo_customary`), by which the aim goes.
+cartpole   CartPole-v1, `v3_tiny`, 12,000 steps; PPO 60,000, and 500,000 with the constants of most
+           public code (`ppo_customary`), by which the aim goes.
 pendulum   Pendulum-v1, `v3_tiny`, 15,000 steps; PPO 60,000 with gamma 0.9.
 doors      Doors, `v3_tiny` with an entropy weight of 0.02, 12,000 steps; PPO 40,000. The best
            return is 5; how random the dreams are is measured by `chance.py`.
 
 An agent has reached a return when the episodes that ended within its last 2,000 steps return that
 much on average; `reached` is after how many steps, as large as the whole run where it never was,
-and `best` is the best such average; `ratio` is how many times as many steps as Dreamer. Returns are those of the sampling policy while it learns.
-Prints a table with the spread over seeds, writes JSON, draws the returns against steps and against
-seconds in `results/sample_efficiency_TASK.png`, and exits with 1 if a target is missed.
+`best` the best such average, and `ratio` how many times as many steps as Dreamer it took. Returns
+are those of the sampling policy while it learns. Prints a table with the spread over seeds, writes
+JSON, draws the returns against steps and against seconds in `results/sample_efficiency_TASK.png`,
+and exits with 1 if a target is missed.
 """
 
 import sys
