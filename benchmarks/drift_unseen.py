@@ -44,7 +44,8 @@ TASKS = {
         {
             "gain_total": ("<=", 1.0),
             "watched_total": (">=", 0.5),
-            "gain_information": (">=", 1.2),
+            "gain_information": (">=", 1.0),
+            "time_information": ("<=", 0.8),
             "watched_information": ("<=", 0.4),
         },
     ),

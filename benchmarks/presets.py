@@ -36,7 +36,7 @@ def measure(make: Any, env: str, seed: int) -> dict[str, float]:
 
 def last(env: str, config: Any, seed: int) -> float:
     """Mean return at the end of a run."""
-    return trailing(train_dreamer(env, config, steps=STEPS, seed=seed).history)[-1][1]
+    return trailing(train_dreamer(env, config, steps=STEPS, seed=seed).history)[-1].mean_return
 
 
 def task(make: Any, env: str, goal: float) -> tuple[Any, dict]:

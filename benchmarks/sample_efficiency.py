@@ -18,7 +18,7 @@ and exits with 1 if a target is missed.
 
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 from _report import RESULTS, run_tasks
@@ -37,6 +37,14 @@ WINDOW = 2_000
 Config = DreamerConfig | PPOConfig
 
 
+class Average(NamedTuple):
+    """The mean return of the episodes that ended within the last `WINDOW` steps."""
+
+    env_steps: int
+    seconds: float
+    mean_return: float
+
+
 def compare(
     name: str, env: Any, agents: dict[str, tuple[Config, int]], goal: float, seed: int
 ) -> dict[str, float]:
@@ -47,12 +55,12 @@ def compare(
         ).history
         for agent, (config, steps) in agents.items()
     }
-    draw(name, histories, seed)
+    averages = {agent: trailing(history) for agent, history in histories.items()}
+    draw(name, averages, seed)
     result = {}
     for agent, history in histories.items():
-        averages = trailing(history)
-        result[f"{agent}_best"] = max(value for _, value in averages)
-        reached = [step for step, value in averages if value >= goal]
+        reached = [one.env_steps for one in averages[agent] if one.mean_return >= goal]
+        result[f"{agent}_best"] = max(one.mean_return for one in averages[agent])
         result[f"{agent}_reached"] = float(reached[0] if reached else history[-1]["env_steps"])
         result[f"{agent}_seconds"] = history[-1]["seconds"]
     baselines = [agent for agent in agents if agent != "dreamer"]
@@ -60,8 +68,8 @@ def compare(
     return result | ratios
 
 
-def trailing(history: list[dict]) -> list[tuple[int, float]]:
-    """Steps, and the mean return of the episodes that ended within `WINDOW` steps before."""
+def trailing(history: list[dict]) -> list[Average]:
+    """The average after each row of a history; none where no episode has ended, or too early."""
     averages = []
     for i, row in enumerate(history):
         since = row["env_steps"] - WINDOW
@@ -69,23 +77,22 @@ def trailing(history: list[dict]) -> list[tuple[int, float]]:
         number = sum(r["episodes"] for r in rows)
         if since >= 0 and number:
             total = sum(r["episodes"] * r["mean_return"] for r in rows)
-            averages.append((row["env_steps"], total / number))
+            averages.append(Average(row["env_steps"], row["seconds"], total / number))
     return averages
 
 
-def draw(name: str, histories: dict[str, list[dict]], seed: int) -> None:
+def draw(name: str, averages: dict[str, list[Average]], seed: int) -> None:
     """Returns against steps and seconds; seeds are added to one figure."""
     figure = plt.figure(name, figsize=(9, 3.5), layout="constrained")
     panels = figure.axes or figure.subplots(1, 2, sharey=True)
     for panel, axis, label in zip(
-        panels, ("env_steps", "seconds"), ("steps of the environment", "seconds"), strict=True
+        panels, (0, 1), ("steps of the environment", "seconds"), strict=True
     ):
-        for number, (agent, history) in enumerate(histories.items()):
-            rows = [row for row in history if row["mean_return"] is not None]
-            x, y = [row[axis] for row in rows], [row["mean_return"] for row in rows]
+        for number, (agent, of_agent) in enumerate(averages.items()):
+            x, y = [one[axis] for one in of_agent], [one.mean_return for one in of_agent]
             panel.plot(x, y, color=f"C{number}", alpha=0.7, label=agent if seed == 0 else None)
         panel.set(xlabel=label, xscale="log")
-    panels[0].set_ylabel("return of an episode")
+    panels[0].set_ylabel(f"mean return over {WINDOW:,} steps")
     panels[0].legend()
     RESULTS.mkdir(parents=True, exist_ok=True)
     figure.savefig(RESULTS / f"sample_efficiency_{name}.png", dpi=120)
