@@ -1,5 +1,6 @@
 """What every test shares: a headless plot backend, kept XLA programs, reproducible hypothesis."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def pytest_configure(config):
     config.addinivalue_line(
         "filterwarnings", "ignore:Error (reading|writing) persistent compilation:UserWarning"
     )
+
+
+def pytest_collection_finish():
+    """What was imported stays for good: no collection of garbage looks at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
