@@ -14,6 +14,7 @@ from stochwm.training import partition_trainable
 from tests.test_agents_dreamer import KEY, V3, learner
 
 
+@jax.jit
 def clip(updates, params):
     made = clip_by_input_norm(0.3)
     return made.update(updates, made.init(params), params)[0]

@@ -30,6 +30,9 @@ from tests.test_agents_parts import Clock
 
 adding_up = eqx.filter_jit(partial(losses, key=KEY))
 dreaming = eqx.filter_jit(partial(dream_from, guard=None))
+acting_on, judging, replaying = map(
+    eqx.filter_jit, (loss_of_actor, loss_of_critic, replayed_returns)
+)
 
 
 @eqx.filter_jit
@@ -60,15 +63,15 @@ def test_the_sum_of_all_losses():
     np.testing.assert_allclose(low, 0.99 * -2 + 0.01 * np.percentile(returns, 5), rtol=1e-4)
     np.testing.assert_allclose(metrics.return_range, high - low, rtol=1e-4)
     np.testing.assert_allclose(metrics.imagined_return, returns[:, 0].mean(), rtol=1e-4)
-    of_actor = [loss_of_actor(agent, config, high - low, dream)[0] for dream in dreams]
-    on_critic = partial(loss_of_critic, agent, start.slow_critic, config)
+    of_actor = [acting_on(agent, config, high - low, dream)[0] for dream in dreams]
+    on_critic = partial(judging, agent, start.slow_critic, config)
     of_critic = [on_critic(dream.features[:-1], dream.returns, dream.weight) for dream in dreams]
     replayed = []
     for i in range(2):
         here = [x[i, 2:] for x in (rows.reward, rows.is_last, rows.is_terminal)]
-        known, weight = replayed_returns(*here, jnp.asarray(returns[2 * i :][:2, 0]), config)
+        known, weight = replaying(*here, jnp.asarray(returns[2 * i :][:2, 0]), config)
         replayed.append(on_critic(dreams[2 * i].features[:1], known, weight))
-    expected = np.mean([x for x in jax.vmap(lambda one: one.total())(world)])
+    expected = np.mean(jax.jit(jax.vmap(lambda one: one.total()))(world))
     expected += np.mean(of_actor) + np.mean(of_critic) + 0.5 * np.mean(replayed)
     np.testing.assert_allclose(metrics.actor_loss, np.mean(of_actor), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(total, expected, rtol=1e-4)

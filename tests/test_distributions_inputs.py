@@ -419,8 +419,9 @@ def test_single_precision_where_double_is_the_default():
     with x64():
         mixture, ensemble = jax.tree.map(lambda x: jnp.asarray(x, "float32"), arrays)
         key = jax.random.key(0)
-        slope = jax.grad(lambda d: d.sample(seed=key).sum())(mixture)
-        found = (slope, mixture.modes().loc, ensemble.modes().loc)
+        slope = jax.grad(lambda d: d.sample(seed=key).sum())
+        run = jax.jit(lambda one, other: (slope(one), one.modes().loc, other.modes().loc))
+        found = run(mixture, ensemble)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
 
 
