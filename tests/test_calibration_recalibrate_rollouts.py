@@ -123,7 +123,7 @@ def test_one_factor_leaves_far_horizons_wrong_and_one_a_step_mends_them(by_step)
 
 
 def test_factors_of_a_model_that_is_wrong_alike_at_every_step_are_alike():
-    plain = episodes(150, 10, 0.0, seed=2)
+    plain = episodes(60, 10, 0.0, seed=2)
     fixed = recalibrate(MODEL, plain, per="horizon", horizons=(1, 2, 4, 8), key=KEY)
     np.testing.assert_allclose(fixed.factor.values, 2.0, rtol=0.1)
     assert (fixed.factor.values == fixed.factor.values[0]).all()
