@@ -6,6 +6,7 @@ file can hand it a small tree that breaks the rule, and see it complain.
 
 import ast
 import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def read(files: dict[str, str]) -> dict[str, Module]:
     return modules
 
 
+@functools.cache
 def package() -> dict[str, Module]:
     folder = ROOT / "stochwm"
     paths = [p for p in sorted(folder.rglob("*.py")) if "__pycache__" not in p.parts]
