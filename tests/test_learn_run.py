@@ -1,5 +1,6 @@
 """The main job, very small: what it writes, what it survives, and what can be read back."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -54,6 +55,14 @@ def fork(tmp_path_factory):
 def lake(tmp_path_factory):
     config = dataclasses.replace(TINY, env_id="FrozenLake-v1")
     return learn(config, tmp_path_factory.mktemp("runs") / "lake", progress=False)
+
+
+@contextlib.contextmanager
+def no_page():
+    """Drawing the page of a run takes as long as all else that is done again for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "write_report", lambda run: run.path / "report.html")
+        yield
 
 
 def page(run):
@@ -167,7 +176,8 @@ def interrupted(tmp_path_factory):
     with pytest.raises(PowerCut):
         learn(TINY, path, log=cut, progress=False)
     assert not (path / "baseline").exists()
-    return learn(TINY, path, resume=True, log=seen.append, progress=False), seen
+    with no_page():
+        return learn(TINY, path, resume=True, log=seen.append, progress=False), seen
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(fork, interrupted):
@@ -262,7 +272,8 @@ def test_recorded_episodes_are_learned_from_as_collected_ones(fork, tmp_path):
     shutil.copytree(fork.path / "data", source)
     # More steps are wanted than there are: of recorded ones all are taken.
     config = dataclasses.replace(TINY, data=str(source), steps=10_000)
-    run = learn(config, tmp_path / "run", progress=False)
+    with no_page():
+        run = learn(config, tmp_path / "run", progress=False)
     shutil.rmtree(source)  # the run has its own copy
     assert same_bits(run.model(), fork.model())
     assert run.metrics["cards"] == fork.metrics["cards"]
