@@ -103,7 +103,8 @@ def coverage_by_horizon(model):
 
 @pytest.fixture(scope="module")
 def by_step():
-    return fit_by_step(MODEL, HOLDOUT, horizons=HORIZONS, num_starts=300, key=KEY)
+    numbers = {"num_starts": 300, "num_particles": 25}
+    return fit_by_step(MODEL, HOLDOUT, horizons=HORIZONS, **numbers, key=KEY)
 
 
 def test_one_factor_leaves_far_horizons_wrong_and_one_a_step_mends_them(by_step):
