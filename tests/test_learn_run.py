@@ -59,7 +59,7 @@ def lake(tmp_path_factory):
 
 @contextlib.contextmanager
 def no_page():
-    """Drawing the page of a run takes as long as all else that is done again for it."""
+    """For runs whose page nobody looks at: drawing it takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "write_report", lambda run: run.path / "report.html")
         yield
