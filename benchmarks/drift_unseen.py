@@ -11,8 +11,10 @@ cliff            A reward that rises towards a cliff that the data never cross. 
                  arbitrary.
 noisy_tv         Exploration of NoisyTV for a bonus only: the share of 64 cells of the house that
                  was visited after half of the rounds and after all, over that of random actions
-                 (ten walkers), and the share of steps spent watching the screen. A bonus for total
-                 variance has to fail; the variance of means is shown beside it.
+                 (four explorers, ten walkers), `time`, the share of the steps after which an
+                 explorer has visited as many as a random walker in all of them, and the share of
+                 steps spent watching the screen. A bonus for total variance has to fail; the
+                 variance of means is shown beside it.
 pendulum         The same of a pendulum that hangs: 256 cells of angle and speed.
 
 The explorers learn from scratch before each round. Prints a table with the spread over seeds,
