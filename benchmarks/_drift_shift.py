@@ -35,7 +35,7 @@ NOISE, COMPONENTS, POINTS = 0.1, 5, 3_000
 CHICKEN_MEMBERS, DECAY = 10, 1.0  # chosen on seeds 10 to 12
 PENDULUM = {"members": 10, "depth": 3, "updates": 5_000, "decay": 1e-2}  # chosen on them, too
 WORST = 0.2  # share of situations that count as wrong
-ROLLOUTS = 4_000  # the standard error of an AUROC of .98 is .003; of 500 it is .01
+ROLLOUTS = 4_000  # an AUROC of .98 has a standard error of .003; with 500 of .01
 STEPS = (1, 10, 25, 50)
 
 

@@ -17,6 +17,7 @@ and exits with 1 if a target is missed.
 """
 
 import sys
+import time
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,12 +50,12 @@ def compare(
     name: str, env: Any, agents: dict[str, tuple[Config, int]], goal: float, seed: int
 ) -> dict[str, float]:
     """What each agent, of so many steps, reaches on one environment and one seed."""
-    histories = {
-        agent: (train_ppo if isinstance(config, PPOConfig) else train_dreamer)(
-            env, config, steps=steps, seed=seed
-        ).history
-        for agent, (config, steps) in agents.items()
-    }
+    histories, seconds = {}, {}
+    for agent, (config, steps) in agents.items():
+        train: Any = train_ppo if isinstance(config, PPOConfig) else train_dreamer
+        started = time.perf_counter()
+        histories[agent] = train(env, config, steps=steps, seed=seed).history
+        seconds[agent] = time.perf_counter() - started
     averages = {agent: trailing(history) for agent, history in histories.items()}
     draw(name, averages, seed)
     result = {}
@@ -62,7 +63,7 @@ def compare(
         reached = [one.env_steps for one in averages[agent] if one.mean_return >= goal]
         result[f"{agent}_best"] = max(one.mean_return for one in averages[agent])
         result[f"{agent}_reached"] = float(reached[0] if reached else history[-1]["env_steps"])
-        result[f"{agent}_seconds"] = history[-1]["seconds"]
+        result[f"{agent}_seconds"] = seconds[agent]
     baselines = [agent for agent in agents if agent != "dreamer"]
     ratios = {f"ratio_{a}": result[f"{a}_reached"] / result["dreamer_reached"] for a in baselines}
     return result | ratios
@@ -86,10 +87,10 @@ def draw(name: str, averages: dict[str, list[Average]], seed: int) -> None:
     figure = plt.figure(name, figsize=(9, 3.5), layout="constrained")
     panels = figure.axes or figure.subplots(1, 2, sharey=True)
     for panel, axis, label in zip(
-        panels, (0, 1), ("steps of the environment", "seconds"), strict=True
+        panels, ("env_steps", "seconds"), ("steps of the environment", "seconds"), strict=True
     ):
         for number, (agent, of_agent) in enumerate(averages.items()):
-            x, y = [one[axis] for one in of_agent], [one.mean_return for one in of_agent]
+            x, y = ([getattr(one, name) for one in of_agent] for name in (axis, "mean_return"))
             panel.plot(x, y, color=f"C{number}", alpha=0.7, label=agent if seed == 0 else None)
         panel.set(xlabel=label, xscale="log")
     panels[0].set_ylabel(f"mean return over {WINDOW:,} steps")

@@ -55,12 +55,16 @@ def test_a_terminal_state_is_worth_nothing():
 
 
 def test_ignored_actions_have_no_weight():
-    """The action at the end of an episode did nothing; two environments, side by side."""
+    """The action at the end of an episode did nothing; two environments, side by side.
+
+    The values are those recorded, row by row.
+    """
     ended = rows([0, 1, 0, 1], first=[0, 2], last=[1])
     both = jax.tree.map(lambda x: jnp.stack([x, jnp.roll(x, 1, axis=0)], axis=1), ended)
     aux = jnp.zeros((4, 2, 1)), jnp.zeros((4, 2)), jnp.arange(8.0).reshape(4, 2)
     batch = to_batch(both, aux, CONFIG)
     np.testing.assert_array_equal(batch.weight.reshape(3, 2), [[1, 1], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(batch.value.reshape(3, 2), aux[2][:-1])
     alone = advantages(ended, aux[2][:, 0], CONFIG)[0]
     np.testing.assert_allclose(batch.advantage.reshape(3, 2)[:, 0], alone)
 
