@@ -28,6 +28,7 @@ from stochwm.agents import (
     make_update,
     three_adams,
     train_dreamer,
+    train_ppo,
     v1_tiny,
     v3_tiny,
 )
@@ -571,3 +572,10 @@ def test_impossible_numbers_are_refused():
             train_dreamer(WORLD, dataclasses.replace(V3, settle=settle), steps=16, progress=False)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         train_dreamer(WORLD, V3, steps=0, progress=False)
+
+
+@pytest.mark.parametrize("train", [partial(train_dreamer, config=V3), train_ppo])
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_refused_before_anything_runs(train, seed):
+    with pytest.raises(ValueError, match=r"seed must be an integer in \[0, 2\*\*32\)"):
+        train(WORLD, steps=16, seed=seed, progress=False)

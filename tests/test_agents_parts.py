@@ -157,8 +157,16 @@ def test_a_function_that_calls_itself_is_a_choice():
     def make(left: int = 3):
         return make(left - 1) if left else None
 
-    (name,) = set(choices_of({"env": make}).values())
-    assert name.endswith("make")
+    found = choices_of({"env": make})
+    assert found["env.left"] == 3
+    assert found["env.function"] == found["env.make"]
+
+
+def test_defaults_of_a_function_are_choices():
+    """`lambda stages=stages: ...` holds on to a value as a closure does."""
+    asked = lambda stages: choices_of({"env": lambda n=stages, *, m=1: Doors(n, m)})  # noqa: E731
+    assert asked(1) == asked(1)
+    assert differences(asked(1), asked(2)) == "env.n 1, not 2"
 
 
 # --- actors and critics -----------------------------------------------------------------------

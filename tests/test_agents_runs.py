@@ -137,7 +137,7 @@ def test_a_folder_of_another_kind_is_named(run):
         ({"preset": "v4"}, r"preset of dreamer must be one of .*'v1-tiny'"),
         ({"agent": "ppo", "preset": "v3-tiny", "changes": {}}, "preset of ppo must be None"),
         ({"changes": {"latent": 3}}, r"must be among .*'entropy'.* but name \['latent'\]"),
-        ({"seed": -1}, "seed must be in"),
+        ({"seed": -1}, "seed must be an integer in"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"env_args": ("stages",)}, "NAME=VALUE"),
     ],

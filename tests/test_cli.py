@@ -156,7 +156,7 @@ def test_errors_are_one_line(stochwm, tmp_path, monkeypatch, arguments, message)
         (["learn", "stochwm/Fork-v0", "--steps", "many"], "many"),
         (["learn", "stochwm/Fork-v0", "--components", "0"], "components must be at least 1"),
         (["learn", "stochwm/Fork-v0", "--horizons", "0"], "horizons must be positive"),
-        (["learn", "stochwm/Fork-v0", "--seed", "-1"], "seed must be in"),
+        (["learn", "stochwm/Fork-v0", "--seed", "-1"], "seed must be an integer in"),
         (["learn", "stochwm/Fork-v0", "--family", "gauss"], "gauss"),
         (["learn", "stochwm/Fork-v0", "--colour", "red"], "colour"),
         (["learn"], "registered Gymnasium id"),

@@ -319,7 +319,7 @@ def test_dream_under_a_policy(fork):
         ({"length": 0}, "length must be at least 1"),
         ({"start": 1}, r"start must be in \[0, 1\), the test episodes, but is 1"),
         ({"start": -1}, "start"),
-        ({"seed": 2**32}, "seed must be in"),
+        ({"seed": 2**32}, "seed must be an integer in"),
         ({"policy": "nothing"}, "module:attribute"),
     ],
 )

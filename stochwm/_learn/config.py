@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from ..data.checks import checked_seed
+
 Family = Literal[
     "auto",
     "mixture",
@@ -77,8 +79,7 @@ class LearnConfig:
 
     def __post_init__(self):
         """Refuse impossible numbers before anything is collected."""
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be in [0, 2**32), but is {self.seed}.")
+        checked_seed(self.seed)
         least = {"steps": 3, "members": 1, "components": 1, "width": 1, "depth": 0, "updates": 1}
         for name, number in (least | {"batch_size": 1, "futures": 2}).items():
             if getattr(self, name) < number:

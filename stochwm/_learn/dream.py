@@ -13,6 +13,7 @@ import numpy as np
 from .._propagation import imagine_particles, imagine_ts1
 from .._storage import save_tree
 from ..data import RandomPolicy, load_policy
+from ..data.checks import checked_seed
 from ..models import on_observations
 from ..transitions import Ensemble
 from .futures import finite
@@ -80,8 +81,7 @@ def dream(
     for name, number in (("futures", futures), ("length", length)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, but is {number}.")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be in [0, 2**32), but is {seed}.")
+    checked_seed(seed)
     test = run.split(run.episodes)["test"]
     if not 0 <= start < test.num_episodes:
         raise ValueError(

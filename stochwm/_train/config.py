@@ -8,6 +8,7 @@ from .._learn.config import keywords_of
 from .._learn.worlds import bundled_world
 from ..agents import PRESETS, DreamerConfig, PPOConfig
 from ..data import make_env
+from ..data.checks import checked_seed
 
 AGENTS = ("dreamer", "ppo")
 DEFAULT = "v3-tiny"
@@ -47,8 +48,7 @@ class AgentConfig:
         if self.preset not in (PRESETS if self.agent == "dreamer" else (None,)):
             known = f"one of {sorted(PRESETS)}" if self.agent == "dreamer" else "None"
             raise ValueError(f"preset of {self.agent} must be {known}, but is {self.preset!r}.")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be in [0, 2**32), but is {self.seed}.")
+        checked_seed(self.seed)
         for name in ("steps", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, but is {getattr(self, name)}.")

@@ -10,6 +10,7 @@ import numpy as np
 from .._storage import write_text
 from ..agents import acting, evaluate_policy
 from ..agents.steps import Finished
+from ..data.checks import checked_seed
 from .rendered import record
 from .run import AgentRun
 
@@ -86,5 +87,4 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool
 
 def check_seed(seed: int) -> None:
     """Raise `ValueError` where a seed is out of range."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be in [0, 2**32), but is {seed}.")
+    checked_seed(seed)

@@ -18,10 +18,10 @@ SHOWN = 3
 def choices_of(value: Any, name: str = "", within: tuple[Any, ...] = ()) -> dict[str, Choice]:
     """Every choice inside a value by its dotted name, as JSON can hold it.
 
-    Dataclasses, dicts, lists, partial functions, methods, and functions that hold on to values are
-    taken apart; other functions and classes stand for themselves by their names, arrays and
-    random keys by a checksum. Of what a function does nothing is seen: two versions of one name are
-    the same choice.
+    Dataclasses, dicts, lists, partial functions, methods, and functions that hold on to values or
+    have defaults are taken apart; other functions and classes stand for themselves by their names,
+    arrays and random keys by a checksum. Of what a function does nothing is seen: two versions of
+    one name are the same choice.
 
     Args:
         value: what was chosen.
@@ -60,8 +60,15 @@ def _parts(value: Any) -> Mapping[Any, Any] | None:
         return {"function": value.func} | dict(enumerate(value.args)) | value.keywords
     if inspect.ismethod(value):
         return {"function": value.__func__, "self": value.__self__}
-    held = inspect.getclosurevars(value).nonlocals if inspect.isfunction(value) else {}
+    held = _held(value) if inspect.isfunction(value) else {}
     return {"function": _name(value), **held} if held else None
+
+
+def _held(function: Any) -> dict[str, Any]:
+    """The values that a function closes over, and those of arguments that nobody has to give."""
+    arguments = inspect.signature(function).parameters.values()
+    defaults = {one.name: one.default for one in arguments if one.default is not one.empty}
+    return defaults | inspect.getclosurevars(function).nonlocals
 
 
 def _leaf(value: Any) -> Choice:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from tqdm import tqdm
 
 from ..data import FlatSpace
+from ..data.checks import checked_seed
 from ..distributions import AbstractDistribution, DiagNormal
 from .actors import OneHotActor, check_actions, drawn, from_unit
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
@@ -297,7 +298,7 @@ def train_ppo(
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
         config: the choices.
         steps: of the environment, all copies together; rounded down to whole rollouts, or one.
-        seed: of everything.
+        seed: of everything, in [0, 2**32).
         folder: for checkpoints, as those of `train_dreamer`; None keeps none.
         checkpoint_every: steps of the environment.
         log: called with each row of the history.
@@ -312,6 +313,7 @@ def train_ppo(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
     check_config(config, PPOConfig, "PPOConfig()")
+    seed = checked_seed(seed)
     source = make_source(env, config.num_envs)
     key = jax.random.key(seed)
     agent = make_actor_critic(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .._guard import AbstractGuard
 from ..data import RandomPolicy
+from ..data.checks import checked_seed
 from .acting import acting
 from .checkpoints import Checkpoints, Row, seconds_of, seed_of
 from .dreamer import Dreamer, Learner, Memory, Metrics, act, make_update
@@ -82,7 +83,7 @@ def train_dreamer(
         env: a registered id, a function that makes an environment, or an `AbstractWorld`.
         config: the choices; `stochwm.agents.PRESETS` has some.
         steps: of the environment, all copies together.
-        seed: of everything.
+        seed: of everything, in [0, 2**32).
         guard: cuts dreams where they are not to be trusted.
         folder: for checkpoints; None keeps none.
         checkpoint_every: steps of the environment.
@@ -98,6 +99,7 @@ def train_dreamer(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}.")
     check_config(config, DreamerConfig, "v3_tiny()")
+    seed = checked_seed(seed)
     source = make_source(env, config.num_envs)
     job = _Job(source, config, seed, guard)
     choices = {"agent": "dreamer", "env": env, "seed": seed, "guard": guard, **vars(config)}

@@ -9,9 +9,10 @@ from .spaces import FlatSpace, out_of_bounds
 
 
 def checked_seed(seed: Any) -> int:
-    """The seed as an int; `ValueError` outside [0, 2**32), where JAX keys would repeat."""
-    if isinstance(seed, bool) or not 0 <= operator.index(seed) < 2**32:
-        raise ValueError(f"seed must be an integer in [0, 2**32), got {seed!r}")
+    """The seed as an int; `ValueError` unless one in [0, 2**32), beyond which JAX keys repeat."""
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if not whole or not 0 <= operator.index(seed) < 2**32:
+        raise ValueError(f"seed must be an integer in [0, 2**32), but is {seed!r}.")
     return operator.index(seed)
 
 
