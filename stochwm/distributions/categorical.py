@@ -67,18 +67,21 @@ class OneHotCategoricals(AbstractDistribution):
 
     def log_probs(self) -> Float[Array, "*batch dim"]:
         """Normalised log probabilities, flat `[dim]`, in nats."""
-        return self.to_flat(jax.nn.log_softmax(self.to_groups(self.logits, fill=-jnp.inf)))
+        columns = self.to_groups(self.logits, fill=-jnp.inf).mT
+        return self.to_flat(jax.nn.log_softmax(columns, axis=-2).mT)
 
     def noise(self, *, seed: PRNGKeyArray) -> Float[Array, "*batch dim"]:
         return jax.random.gumbel(seed, self.logits.shape, self.logits.dtype)
 
     def push(self, noise: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        logits = self.to_groups(self.logits, fill=-jnp.inf)
-        top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+        # Groups last, where a CPU takes several at once: of four classes each, in half the time.
+        logits = self.to_groups(self.logits, fill=-jnp.inf).mT
+        top = jax.lax.stop_gradient(jnp.max(logits, axis=-2, keepdims=True))
         # From the top, large logits cost the noise no digits; NaN and infinite ones give NaN.
-        index = choose(logits - top, self.to_groups(noise))
-        hard = jax.nn.one_hot(index, max(self.sizes), dtype=logits.dtype)
-        return with_gradient_of(self.to_flat(nan_unless(jnp.isfinite(top), hard)), self.mean())
+        index = choose(logits - top, self.to_groups(noise).mT, axis=-2)
+        hard = jax.nn.one_hot(index, max(self.sizes), dtype=logits.dtype, axis=-2)
+        drawn = self.to_flat(nan_unless(jnp.isfinite(top), hard).mT)
+        return with_gradient_of(drawn, self.mean())
 
     def abduct(self, value: Any, *, key: PRNGKeyArray) -> Float[Array, " dim"]:
         value = as_event(value, self.event_shape)

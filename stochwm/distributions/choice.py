@@ -8,10 +8,10 @@ SEPARATION = 1e-5  # by which losers stay below, in nats: rounding must not make
 
 
 def choose(
-    log_weights: Float[Array, "*batch options"], gumbel: Float[Array, "*batch options"]
+    log_weights: Float[Array, "*options"], gumbel: Float[Array, "*options"], axis: int = -1
 ) -> Int[Array, "*batch"]:
-    """The index that the Gumbel noise makes: `argmax(log_weights + gumbel)`."""
-    return jnp.argmax(log_weights + gumbel, axis=-1)
+    """The index along `axis` that the Gumbel noise makes: `argmax(log_weights + gumbel)`."""
+    return jnp.argmax(log_weights + gumbel, axis=axis)
 
 
 def abduct_choice(

@@ -60,7 +60,7 @@ class BlockGRU(eqx.Module):
     ) -> Float[Array, " size"]:
         embedded = [embed(x) for embed, x in zip(self.embed, (state, *inputs), strict=True)]
         rows = jnp.split(state, self.blocks)
-        mixed = jnp.concatenate(self.mix([jnp.concatenate([row, *embedded]) for row in rows]))
+        mixed = jnp.concatenate(self.mix(rows, jnp.concatenate(embedded)))
         gates = self.gates(jnp.split(jax.nn.silu(self.norm(mixed)), self.blocks))
         return jnp.concatenate([_gated(row, gate) for row, gate in zip(rows, gates, strict=True)])
 

@@ -39,10 +39,18 @@ class BlockLinear(eqx.Module):
         self.weight = initial_weights((blocks, outputs, inputs), key)
         self.bias = jnp.zeros((blocks, outputs))
 
-    def __call__(self, rows: Sequence[Float[Array, " inputs"]]) -> list[Float[Array, " outputs"]]:
-        """What each block makes of its row."""
-        parts = zip(self.weight, self.bias, rows, strict=True)
-        return [row @ weight.T + bias for weight, bias, row in parts]
+    def __call__(
+        self, rows: Sequence[Float[Array, " own"]], shared: Float[Array, " shared"] | None = None
+    ) -> list[Float[Array, " outputs"]]:
+        """What each block makes of its row, and of what they all share: the rest of its inputs."""
+        own = rows[0].shape[-1]
+        parts = zip(self.weight[..., :own], self.bias, rows, strict=True)
+        results = [row @ weight.T + bias for weight, bias, row in parts]
+        if shared is None:
+            return results
+        # One product for all blocks, instead of a copy of what is shared beside each row.
+        common = shared @ self.weight[..., own:].reshape(-1, shared.shape[-1]).T
+        return [a + b for a, b in zip(results, jnp.split(common, len(rows)), strict=True)]
 
 
 def initial_weights(shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
