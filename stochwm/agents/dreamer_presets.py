@@ -22,7 +22,8 @@ def v3_tiny(**changes) -> DreamerConfig:
     worth less than the nat that it costs to tell it, and CartPole is not learned on every seed.
 
     For thousands of steps instead of millions, values may rise sooner: they look 100 steps ahead
-    and not 333, and the slow critic follows ten times as fast and draws the critic a tenth as much.
+    and not 333, the slow critic follows ten times as fast and draws the critic a tenth as much, and
+    each step is replayed 192 times.
     """
     choices = {
         "latent": CategoricalLatent(8, 8),
@@ -32,6 +33,7 @@ def v3_tiny(**changes) -> DreamerConfig:
         "optimizer": laprop,
         "observation_scale": 0.1,
         "horizon": 100.0,
+        "train_ratio": 192.0,
     }
     return DreamerConfig(**(choices | changes))
 
@@ -42,7 +44,7 @@ def v3_chained(**changes) -> DreamerConfig:
     Each group of the latent is drawn in the light of those before (`ChainedLatent`): groups drawn
     each by itself do not agree, and decode to states that do not exist. Of a free nat, a tenth: a
     nat is more than the likelier outcomes cost (-ln p), and of these the prior would learn no more.
-    Steps are replayed a quarter as often: the recurrent state knows the past by heart, and learns
+    Steps are replayed a sixth as often: the recurrent state knows the past by heart, and learns
     the accidents of a step that it sees too often as if they followed from it. Horizon and slow
     critic are those of the paper.
     """
