@@ -27,6 +27,8 @@ class Linear(eqx.Module):
 class BlockLinear(eqx.Module):
     """A linear map whose matrix is block-diagonal: block b of the output sees block b of the input.
 
+    All blocks may see a shared input besides.
+
     Rows are a list and one dot a block is taken: on a CPU an einsum over a block axis, or rows that
     are stacked and laid out flat again, take about twice as long.
     """
