@@ -412,7 +412,7 @@ def test_updates_move_every_parameter_and_nothing_else():
 def test_the_slow_critic_of_v3_is_a_moving_average():
     before, after, _ = updated(V3)
     old, new = before.slow_critic.output.weight, after.slow_critic.output.weight
-    np.testing.assert_allclose(new, old + 0.02 * (after.agent.critic.output.weight - old))
+    np.testing.assert_allclose(new, old + 0.2 * (after.agent.critic.output.weight - old))
 
 
 def test_presets_differ_where_the_papers_do():
@@ -424,6 +424,8 @@ def test_presets_differ_where_the_papers_do():
     assert made["v3-tiny"].replay_critic == 0.3
     assert isinstance(made["v3-chained"].latent, ChainedLatent)
     assert made["v3-chained"].scalar == made["v3-tiny"].scalar
+    paper = made["v3-chained"]
+    assert (paper.slow_critic.rate, paper.slow_critic.pull, paper.horizon) == (0.02, 1.0, 333.0)
     assert not made["v3-tiny"].slow_critic.bootstraps
     assert symexp(jnp.asarray(20.0)) == made["v3-tiny"].scalar.values[-1]
 
