@@ -85,7 +85,8 @@ figure
 # %% [markdown]
 # **What to see.** The first episodes are random. Then the agent learns what to do in a hall, and
 # once halls are worth more than 0.6 it goes in: the curve passes the dotted line, which nobody
-# passes without looking. It stays a little below the best return, since it goes on trying things.
+# passes without looking. It ends at the best return or a little below, since it goes on trying
+# things.
 #
 # ## What does it dream?
 #
@@ -127,7 +128,8 @@ with house_style():
     left.plot(np.arange(len(names)), truth, "k_", markersize=22, label="law")
     left.set_xticks(np.arange(len(names)), names)
     left.set(ylabel="share", title="what is dreamt after going in")
-    left.legend()
+    left.margins(y=0.3)  # room for the legend
+    left.legend(loc="upper right", ncols=2)
     drawn = right.imshow(taken, vmin=0, vmax=1, cmap="Blues")
     right.set(title="what the agent then does", xlabel="door taken", ylabel="door open")
     right.set_xticks(range(world.doors))
