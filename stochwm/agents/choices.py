@@ -68,7 +68,7 @@ def _held(function: Any) -> dict[str, Any]:
     """The values that a function closes over, and those of arguments that nobody has to give."""
     arguments = inspect.signature(function).parameters.values()
     defaults = {one.name: one.default for one in arguments if one.default is not one.empty}
-    return defaults | inspect.getclosurevars(function).nonlocals
+    return {**defaults, **inspect.getclosurevars(function).nonlocals}
 
 
 def _leaf(value: Any) -> Choice:
