@@ -9,7 +9,7 @@ import numpy as np
 from .._learn.worlds import bundled_world
 from .._storage import save_tree
 from ..agents import Beside, Dreamer, Steps, dream_beside
-from .play import check_seed
+from ..data.checks import checked_seed
 from .rendered import as_frames, record
 from .run import AgentRun
 
@@ -93,7 +93,7 @@ def dream_agent(
     for name, number in (("seen", seen), ("length", length), ("dreams", dreams)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, but is {number}.")
-    check_seed(seed)
+    checked_seed(seed)
     agent, config = run.agent, run.config
     if not isinstance(agent, Dreamer):
         raise ValueError(

@@ -59,7 +59,7 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool
     """
     from ..report import write_gif
 
-    check_seed(seed)
+    checked_seed(seed)
     agent, config = run.agent, run.config
     source = run.source(max(1, min(COPIES, episodes)))
     act, memory = acting(agent, source, greedy=greedy)
@@ -83,8 +83,3 @@ def play_agent(run: AgentRun, *, episodes: int = 10, seed: int = 0, greedy: bool
     )
     title = f"{config.agent} on {config.env_id}: {episodes} episode{'s'[: episodes > 1]}"
     return Played(title, found, video, note)
-
-
-def check_seed(seed: int) -> None:
-    """Raise `ValueError` where a seed is out of range."""
-    checked_seed(seed)
